@@ -1,0 +1,41 @@
+"""What users can get wrong, said in their words. Anything else is a bug and keeps its traceback."""
+
+
+class RescoredError(Exception):
+    """Base of all errors that a user can act on: what happened, then what to do about it."""
+
+    def __init__(self, problem: str, remedy: str):
+        super().__init__(problem, remedy)  # both in args, so it pickles and re-raises intact
+
+    @property
+    def problem(self) -> str:
+        """What happened, one sentence."""
+        return str(self.args[0])
+
+    @property
+    def remedy(self) -> str:
+        """What the user can do, one sentence."""
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+class InputError(RescoredError):
+    """The recording, MIDI file or saved transcription cannot be used as it is."""
+
+
+class LinkError(RescoredError):
+    """A link that cannot be fetched: private, removed, blocked, not allowed, no network ..."""
+
+
+class SettingsError(RescoredError):
+    """A setting that does not exist, or a value that it cannot take."""
+
+
+class ModelUnavailable(RescoredError):
+    """A model's weights are neither here nor to be had; the pipeline can mostly go on without."""
+
+
+class Cancelled(Exception):
+    """Raised inside a stage when its job was cancelled; nothing is stored, nothing is wrong."""

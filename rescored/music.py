@@ -1,0 +1,463 @@
+"""The vocabulary: frozen types that pass between the stages.
+
+Units are in the names: `_s` seconds, `_hz`, `_ql` quarter lengths (a quarter note = 1). Seconds and
+quarter lengths never share a class, except in `BeatGrid`, which is the map between the two.
+Arrays are read-only. `onset_ql` counts from the start of measure 1; a pickup lies before, negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# ---------------------------------------------------------------- what was heard (seconds)
+
+
+def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    array = np.ascontiguousarray(array, dtype=dtype)
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where the sound came from: a file on this machine, named by the server, and what is known of it."""
+
+    path: str
+    title: str
+    kind: Literal["audio", "midi"]
+    sha256: str  # of the file's bytes: the recording's identity in the store
+    url: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Sound: `samples`, shape (channels, n), float32, full scale = 1."""
+
+    samples: NDArray[np.float32]
+    rate_hz: int
+    offset_s: float = 0.0  # where these samples begin in the recording (a passage)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", _read_only(self.samples, np.float32))
+        if self.samples.ndim != 2 or not 1 <= self.samples.shape[0] <= 2:
+            raise ValueError(f"samples must be (1 or 2 channels, n), not {self.samples.shape}")
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return float(self.samples.shape[1] / self.rate_hz)
+
+    @property
+    def mono(self) -> NDArray[np.float32]:
+        """Mean of the channels, shape (n,)."""
+        return np.asarray(self.samples.mean(axis=0), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Stems:
+    """The recording taken apart: stem name -> Audio, all of one length and rate."""
+
+    audio: Mapping[str, Audio]
+    separator: str  # "none", or what made them: "htdemucs" ...
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One performed note. `offset_s` is where the key or the tone is let go, pedal apart."""
+
+    id: str
+    onset_s: float
+    offset_s: float
+    pitch: int  # MIDI number, 60 = middle C
+    velocity: int  # 1..127
+    confidence: float = 1.0  # 0..1; 1 for MIDI input
+    part: str = "piano"
+
+    def __post_init__(self) -> None:
+        if not (self.offset_s > self.onset_s and 0 <= self.pitch <= 127 and 0 < self.velocity <= 127):
+            raise ValueError(f"impossible note: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An instrument of the score."""
+
+    id: str
+    name: str
+    program: int = 0  # General MIDI, 0-based
+    staves: int = 1  # 2 = a grand staff
+    percussion: bool = False
+
+
+PIANO = Part("piano", "Piano", program=0, staves=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, as of a held pedal."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pulse:
+    """What the *sound* says about the beat: activations 0..1 at a steady rate from time 0."""
+
+    rate_hz: float
+    beat: Floats  # shape (n,): how likely a beat is here
+    downbeat: Floats  # shape (n,), all zero where the tracker knows no downbeats
+    tracker: str  # "onset-strength", "beat-this"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beat", _read_only(self.beat, np.float64))
+        object.__setattr__(self, "downbeat", _read_only(self.downbeat, np.float64))
+        if self.beat.ndim != 1 or self.beat.shape != self.downbeat.shape:
+            raise ValueError(f"shapes differ: {self.beat.shape} {self.downbeat.shape}")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The notes that one listener found in one stem."""
+
+    notes: tuple[Note, ...]
+    pedal: tuple[Span, ...] = ()
+    candidates: tuple[Note, ...] = ()  # near-misses that the user may accept
+    transcriber: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Performance:
+    """All that notation needs and nothing else; a MIDI file gives it too.
+
+    `notes` are sorted by (onset_s, pitch); ids are unique; every note's part is in `parts`.
+    """
+
+    notes: tuple[Note, ...]
+    parts: tuple[Part, ...]
+    pedal: tuple[Span, ...] = ()
+    pulse: Pulse | None = None
+    candidates: tuple[Note, ...] = ()
+    duration_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({n.id for n in self.notes}) != len(self.notes):
+            raise ValueError("note ids must be unique")
+        if unknown := {n.part for n in self.notes} - {p.id for p in self.parts}:
+            raise ValueError(f"notes of unknown parts: {unknown}")
+        ordered = tuple(sorted(self.notes, key=lambda n: (n.onset_s, n.pitch, n.id)))
+        object.__setattr__(self, "notes", ordered)
+
+    @cached_property
+    def onsets_s(self) -> Floats:
+        """Onset of every note, shape (n,)."""
+        return np.array([n.onset_s for n in self.notes], dtype=np.float64)
+
+    @cached_property
+    def offsets_s(self) -> Floats:
+        """Offset of every note, shape (n,)."""
+        return np.array([n.offset_s for n in self.notes], dtype=np.float64)
+
+    @cached_property
+    def pitches(self) -> Ints:
+        """MIDI pitch of every note, shape (n,)."""
+        return np.array([n.pitch for n in self.notes], dtype=np.int64)
+
+    @cached_property
+    def velocities(self) -> Ints:
+        """Velocity of every note, shape (n,)."""
+        return np.array([n.velocity for n in self.notes], dtype=np.int64)
+
+
+# ---------------------------------------------------------------- the map between the two
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSignature:
+    """From this measure on; `ql` is where the measure begins."""
+
+    measure: int
+    ql: Fraction
+    numerator: int
+    denominator: int
+
+    @property
+    def measure_ql(self) -> Fraction:
+        """Length of a full measure."""
+        return Fraction(4 * self.numerator, self.denominator)
+
+    @property
+    def beat_ql(self) -> Fraction:
+        """Length of a beat: three eighths in 6/8, 9/8, 12/8; else one over the denominator."""
+        compound = self.denominator >= 8 and self.numerator % 3 == 0
+        return Fraction(4, self.denominator) * (3 if compound else 1)
+
+
+@dataclass(frozen=True, eq=False)
+class BeatGrid:
+    """Beats: times, places in the score, and the metre. Maps seconds <-> quarter lengths.
+
+    All arrays have shape (n,), n >= 2. `times_s` and `ql` increase strictly. `measure` is the
+    number of the measure (0 = pickup), `beat` the place in it (1 = downbeat, counted as in a full
+    measure, so a one-beat pickup in 4/4 is beat 4).
+    """
+
+    times_s: Floats
+    ql: Floats
+    measure: Ints
+    beat: Ints
+    time_signatures: tuple[TimeSignature, ...]
+    confidence: Floats = field(default_factory=lambda: np.zeros(0))  # per beat, 0..1; may be empty
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("times_s", np.float64), ("ql", np.float64), ("measure", np.int64),
+                            ("beat", np.int64), ("confidence", np.float64)):
+            object.__setattr__(self, name, _read_only(getattr(self, name), dtype))
+        shapes = {a.shape for a in (self.times_s, self.ql, self.measure, self.beat)}
+        if len(shapes) != 1 or self.times_s.ndim != 1 or len(self.times_s) < 2:
+            raise ValueError(f"a grid needs two beats or more, in arrays of one shape: {shapes}")
+        if (np.diff(self.times_s) <= 0).any() or (np.diff(self.ql) <= 0).any():
+            raise ValueError("beats must increase strictly")
+        if not self.time_signatures:
+            raise ValueError("a grid needs a time signature")
+
+    @property
+    def pickup_ql(self) -> Fraction:
+        """Length of the incomplete measure before measure 1; 0 if there is none."""
+        return Fraction(max(-self.ql[0], 0.0)).limit_denominator(96)
+
+    def ql_at(self, seconds: Floats) -> Floats:
+        """Place in the score at a time; linear between beats and on beyond the ends."""
+        return _line(self.times_s, self.ql, seconds)
+
+    def seconds_at(self, ql: Floats) -> Floats:
+        """Time at a place in the score; inverse of `ql_at`."""
+        return _line(self.ql, self.times_s, ql)
+
+
+def _line(xs: Floats, ys: Floats, x: Floats) -> Floats:
+    x = np.asarray(x, dtype=np.float64)
+    k = np.clip(np.searchsorted(xs, x, side="right") - 1, 0, len(xs) - 2)
+    return np.asarray(ys[k] + (x - xs[k]) * (ys[k + 1] - ys[k]) / (xs[k + 1] - xs[k]), dtype=np.float64)
+
+
+# ---------------------------------------------------------------- what is written (quarter lengths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedNote:
+    """A note on the grid. `id` is the performed note's."""
+
+    id: str
+    part: str
+    pitch: int
+    velocity: int
+    confidence: float
+    onset_ql: Fraction
+    release_ql: float  # where it was let go, unquantised
+    grace: bool = False  # an ornament before the note at its onset: no length of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaffNote(PlacedNote):
+    """... with a staff: 1 = the upper."""
+
+    staff: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoicedNote(StaffNote):
+    """... with a written length and a voice (1 or 2 within its staff)."""
+
+    duration_ql: Fraction  # 0 for grace notes
+    voice: int
+    staccato: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenNote(VoicedNote):
+    """... with a name: step "A".."G", alter -2..2, octave (4 = the one that begins with middle C)."""
+
+    step: str
+    alter: int
+    octave: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignature:
+    """From this measure on: sharps (+) or flats (-)."""
+
+    measure: int
+    ql: Fraction
+    fifths: int
+    mode: Literal["major", "minor"]
+
+
+@dataclass(frozen=True)
+class Voiced:
+    """Result of `find_voices`, and the input of `spell`."""
+
+    notes: tuple[VoicedNote, ...]
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """Result of `spell`: named notes and the keys in whose light they were named."""
+
+    notes: tuple[WrittenNote, ...]
+    keys: tuple[KeySignature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure of the score, the same for all parts. `number` 0 is a pickup."""
+
+    number: int
+    ql: Fraction  # where it begins
+    length_ql: Fraction  # its actual length (a pickup's and a last measure's may be short)
+    numerator: int  # the time signature in force
+    denominator: int
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuplet:
+    """`actual` notes in the time of `normal`; bracket edges at the first and last symbol."""
+
+    actual: int
+    normal: int
+    edge: Literal["start", "inside", "stop", "alone"] = "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One thing that is drawn in one voice of one measure: a note, a chord or a rest.
+
+    Symbols of a (part, staff, voice, measure) that has any fill the measure from its start to its
+    end without gap or overlap (voice 2: leading, trailing and inner rests may be `hidden`).
+    """
+
+    measure: int  # Measure.number
+    part: str
+    staff: int
+    voice: int
+    onset_ql: Fraction
+    duration_ql: Fraction  # 0 for grace notes
+    type: str  # "whole" "half" "quarter" "eighth" "16th" "32nd" "64th" "breve"
+    dots: int = 0
+    tuplet: Tuplet | None = None
+    notes: tuple[str, ...] = ()  # WrittenNote ids, low to high; empty = a rest
+    tie_from: bool = False  # tied to the symbol before (all notes)
+    tie_to: bool = False
+    grace: bool = False
+    whole_measure: bool = False  # a rest that stands for the measure, centred
+    hidden: bool = False
+    staccato: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TempoMark:
+    """From `ql` on: `bpm` beats of `beat_ql` a minute; `text` such as "Andante" or "rit."."""
+
+    ql: Fraction
+    bpm: float
+    beat_ql: Fraction
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clef:
+    """From `ql` on, on this staff."""
+
+    part: str
+    staff: int
+    ql: Fraction
+    sign: Literal["G", "F", "C", "percussion"]
+    line: int
+    octave: int = 0  # -1 = sounds an octave lower (guitar, tenor)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Dynamics ("p", "mf" ...), pedal, ottava: `kind`, what it says, and where it ends."""
+
+    kind: Literal["dynamic", "pedal", "ottava", "words"]
+    part: str
+    staff: int
+    ql: Fraction
+    text: str
+    end_ql: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChordSymbol:
+    """A lead-sheet symbol such as "C", "F#m7" or "Bb/D"."""
+
+    ql: Fraction
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """Everything that is drawn; every choice is made, so output only has to write it down."""
+
+    title: str
+    composer: str
+    parts: tuple[Part, ...]
+    measures: tuple[Measure, ...]
+    notes: tuple[WrittenNote, ...]
+    symbols: tuple[Symbol, ...]  # sorted by (part, staff, measure, voice, onset)
+    time_signatures: tuple[TimeSignature, ...]
+    keys: tuple[KeySignature, ...]
+    clefs: tuple[Clef, ...]
+    tempi: tuple[TempoMark, ...]
+    marks: tuple[Mark, ...] = ()
+    chords: tuple[ChordSymbol, ...] = ()
+
+    @cached_property
+    def note(self) -> dict[str, WrittenNote]:
+        """The written notes by id."""
+        return {n.id: n for n in self.notes}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the JSON and the page say of where a transcription came from (no paths)."""
+
+    title: str
+    kind: str
+    sha256: str
+    duration_s: float
+    url: str = ""
+    separator: str = "none"
+    transcribers: tuple[str, ...] = ()
+    tracker: str = ""
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """The result: what was heard, the grid, the score, and how it was made."""
+
+    source: Source
+    settings: Mapping[str, Any]  # Settings.as_dict()
+    performance: Performance
+    grid: BeatGrid
+    score: Score
+    warnings: tuple[str, ...] = ()
+    stems: Stems | None = field(default=None, compare=False)
+

@@ -1,0 +1,112 @@
+"""Stages, and the only place where they are run.
+
+A stage is a pure function `(inputs, *, settings, report) -> output` with a version: no files, no
+globals, no printing. `Runner` runs a stage once for the same content and the settings that this
+stage reads, keeps what it made in a `Store`, and tells a listener how it goes. Four properties
+follow: turning one knob re-runs only what depends on it, a killed job resumes at its last finished
+stage, the same recording costs nothing the second time, and any worker can continue another's work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar, cast, get_type_hints
+
+from . import codec
+from .store import Store
+
+T = TypeVar("T")
+Report = Callable[[float, str], None]  # (fraction 0..1, what is being done); may raise Cancelled
+
+
+@dataclass(frozen=True)
+class Event:
+    """How a job goes: a stage began, got on, or is done (with its result, fresh or from the store)."""
+
+    stage: str
+    state: Literal["running", "done"]
+    fraction: float = 0.0
+    text: str = ""
+    result: Any = None
+    cached: bool = False
+    seconds: float = 0.0
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(fraction: float, text: str = "") -> None:
+    """A report that goes nowhere."""
+
+
+def unheard(event: Event) -> None:
+    """A listener that ignores everything."""
+
+
+class Stage(Protocol):
+    """A function made a stage by `@stage`."""
+
+    __name__: str
+    version: int
+    result_type: Any
+
+    def __call__(self, *inputs: Any, settings: Any, report: Report = ...) -> Any:
+        """Run it, without any store."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def stage(*, version: int) -> Callable[[F], F]:
+    """Mark a function as a stage; raise `version` whenever its result changes for the same input."""
+
+    def mark(function: F) -> F:
+        function.version = version  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Runner:
+    """Runs stages through a store; made anew for every job.
+
+    `store`: where results are kept, or None to keep nothing. `listen`: gets every `Event` and may
+    raise `Cancelled`.
+    """
+
+    def __init__(self, store: Store | None = None, listen: Listener = unheard):
+        self.store = store
+        self.listen = listen
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, function: Callable[..., T], *inputs: Any, settings: Any = None, label: str = "") -> T:
+        """The stage's result for these inputs, from the store where it is there.
+
+        `label` names the event where one stage runs several times (once a stem).
+        """
+        name = f"{function.__name__}:{label}" if label else function.__name__
+        began = time.perf_counter()
+        self.listen(Event(name, "running"))
+        key = codec.key(function.__name__, cast(Stage, function).version, inputs, settings)
+        result = self.store.get(key, result_type(function)) if self.store else None
+        cached = result is not None
+        if result is None:
+
+            def report(fraction: float, text: str = "") -> None:
+                self.listen(Event(name, "running", min(max(fraction, 0.0), 1.0), text))
+
+            extra = {} if settings is None else {"settings": settings}
+            result = function(*inputs, **extra, report=report)
+            if self.store:
+                result = self.store.put(key, result)
+        seconds = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.listen(Event(name, "done", 1.0, result=result, cached=cached, seconds=seconds))
+        return cast(T, result)
+
+
+def result_type(function: Callable[..., Any]) -> Any:
+    """The annotated type of a stage's result, which tells the codec how to read it back."""
+    return get_type_hints(function)["return"]
