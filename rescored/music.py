@@ -273,11 +273,25 @@ class PlacedNote:
     grace: bool = False  # an ornament before the note at its onset: no length of its own
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Result of `quantise`: the notes that are written, sorted by (onset_ql, pitch)."""
+
+    notes: tuple[PlacedNote, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StaffNote(PlacedNote):
     """... with a staff: 1 = the upper."""
 
     staff: int
+
+
+@dataclass(frozen=True)
+class Staved:
+    """Result of `split_hands`."""
+
+    notes: tuple[StaffNote, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +324,7 @@ class KeySignature:
 
 @dataclass(frozen=True)
 class Voiced:
-    """Result of `find_voices`, and the input of `spell`."""
+    """Result of `find_voices`."""
 
     notes: tuple[VoicedNote, ...]
 

@@ -1,0 +1,1 @@
+"""Sound to performed notes, in seconds. Never imports `notation`: they meet in `music.Performance`."""

@@ -1,0 +1,1 @@
+"""Performed notes to written notes, in quarter lengths. Never imports `hearing`."""

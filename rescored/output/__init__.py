@@ -1,0 +1,1 @@
+"""A score to the things that people take away: MusicXML, MIDI, SVG, PDF, JSON, sound."""

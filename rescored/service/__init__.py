@@ -1,0 +1,1 @@
+"""Many people, many machines: jobs that outlive the page."""

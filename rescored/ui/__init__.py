@@ -1,0 +1,1 @@
+"""The Gradio page: one module a panel, with its own static files."""
