@@ -1,0 +1,110 @@
+"""Facts of this machine, and the models that it keeps: loaded once a process, let go when idle.
+
+The environment says what is not a setting of the music:
+`RESCORED_DEVICE`  cuda, cuda:1, mps or cpu; unset or auto = the best there is
+`RESCORED_MODELS`  a folder of weights, for machines without a network
+`RESCORED_IDLE_S`  how long an unused model stays in memory (default 900); 0 = for ever
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ModelUnavailable, SettingsError
+
+T = TypeVar("T")
+
+RETRY_S = 300.0  # weights that could not be had are not asked for again before
+
+
+def device() -> str:
+    """Where models run: "cuda", "mps" or "cpu". Raises SettingsError if `RESCORED_DEVICE` is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    chosen = os.environ.get("RESCORED_DEVICE", "").strip().lower()
+    if chosen in ("", "auto"):
+        return next(name for name, available in there.items() if available)
+    if not there.get(chosen.split(":")[0]):
+        raise SettingsError(f"RESCORED_DEVICE is {chosen!r}, which this machine has not.", "Set it to cpu or unset it.")
+    return chosen
+
+
+def weights_folder() -> Path | None:
+    """The folder that `RESCORED_MODELS` names, whether it is there or not; None if it names none."""
+    chosen = os.environ.get("RESCORED_MODELS")
+    return Path(chosen) if chosen else None
+
+
+@dataclass
+class _Place:
+    """Where one model lives. The lock is held while it loads, so that it loads once."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    model: Any = None
+    failure: ModelUnavailable | None = None
+    retry_at: float = 0.0
+    timer: threading.Timer | None = None
+
+
+_places: dict[str, _Place] = {}
+_places_lock = threading.Lock()
+
+
+def load_once(name: str, loader: Callable[[], T]) -> T:
+    """The model of this name: resident if it was loaded before, else what `loader` returns.
+
+    Safe for many threads; a model that loads does not hold up another. A loader that raised
+    ModelUnavailable is not tried again for `RETRY_S`: the same error is raised at once.
+    """
+    with _places_lock:
+        place = _places.setdefault(name, _Place())
+    with place.lock:
+        if place.failure is not None and time.monotonic() < place.retry_at:
+            raise ModelUnavailable(*place.failure.args) from place.failure
+        if place.model is None:
+            try:
+                place.model = loader()
+            except ModelUnavailable as error:
+                place.failure, place.retry_at = error, time.monotonic() + RETRY_S
+                raise
+        place.failure = None
+        _restart_timer(place)
+        model: T = place.model
+        return model
+
+
+def _restart_timer(place: _Place) -> None:
+    if place.timer is not None:
+        place.timer.cancel()
+    idle_s = float(os.environ.get("RESCORED_IDLE_S", "900"))
+    if idle_s > 0:
+        place.timer = threading.Timer(idle_s, _let_go, [place])
+        place.timer.daemon = True
+        place.timer.start()
+
+
+def _let_go(place: _Place) -> None:
+    """Forget the model; a job that still uses it keeps its own reference until it is done."""
+    with place.lock:
+        place.model = place.failure = None
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def let_go_all() -> None:
+    """Forget every resident model and every remembered failure."""
+    with _places_lock:
+        places = list(_places.values())
+    for place in places:
+        _let_go(place)
