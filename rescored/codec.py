@@ -105,7 +105,7 @@ def decode(data: bytes, kind: Any) -> Any:
             if "arrays.npz" in names:
                 arrays = dict(np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False))
             return _unpack(tree, kind, arrays, lambda i: archive.read(f"{i}.flac"))
-    except (KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"not a stored {kind}: {error}") from error
 
 
@@ -137,8 +137,8 @@ def _unpack(tree: Any, kind: Any, arrays: Mapping[str, Any], flac: Any) -> Any:
         return Fraction(*tree)
     if dataclasses.is_dataclass(kind):
         hints = _hints(kind)
-        values = {i.name: _unpack(t, hints[i.name], arrays, flac) for i, t in zip(dataclasses.fields(kind), tree, strict=True)}
-        return cast(Any, kind)(**values)
+        pairs = zip(dataclasses.fields(kind), tree, strict=True)
+        return cast(Any, kind)(**{i.name: _unpack(t, hints[i.name], arrays, flac) for i, t in pairs})
     if origin in (types.UnionType, typing.Union):
         return None if tree is None else _unpack(tree, next(a for a in args if a is not type(None)), arrays, flac)
     if origin is tuple:

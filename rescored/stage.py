@@ -46,14 +46,10 @@ def unheard(event: Event) -> None:
 
 
 class Stage(Protocol):
-    """A function made a stage by `@stage`."""
+    """A function made a stage by `@stage`; its result is never None."""
 
     __name__: str
     version: int
-    result_type: Any
-
-    def __call__(self, *inputs: Any, settings: Any, report: Report = ...) -> Any:
-        """Run it, without any store."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,7 +86,8 @@ class Runner:
         began = time.perf_counter()
         self.listen(Event(name, "running"))
         key = codec.key(function.__name__, cast(Stage, function).version, inputs, settings)
-        result = self.store.get(key, result_type(function)) if self.store else None
+        kind = get_type_hints(function)["return"]
+        result = self.store.get(key, kind) if self.store else None
         cached = result is not None
         if result is None:
 
@@ -100,13 +97,8 @@ class Runner:
             extra = {} if settings is None else {"settings": settings}
             result = function(*inputs, **extra, report=report)
             if self.store:
-                result = self.store.put(key, result)
+                result = self.store.put(key, result, kind)
         seconds = time.perf_counter() - began
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.listen(Event(name, "done", 1.0, result=result, cached=cached, seconds=seconds))
         return cast(T, result)
-
-
-def result_type(function: Callable[..., Any]) -> Any:
-    """The annotated type of a stage's result, which tells the codec how to read it back."""
-    return get_type_hints(function)["return"]

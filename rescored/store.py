@@ -29,13 +29,14 @@ def default_folder() -> Path:
 class Store:
     """Results by key in a folder; safe for many threads and processes at once."""
 
-    def __init__(self, folder: Path | None = None, *, max_gb: float = 10.0, max_days: float = 30.0,
-                 remembered: int = 64):
+    def __init__(
+        self, folder: Path | None = None, *, max_gb: float = 10.0, max_days: float = 30.0, memory_mb: float = 600.0
+    ):
         self.folder = folder or default_folder()
         self.max_bytes = int(max_gb * 1e9)
         self.max_seconds = max_days * 86400
-        self._remembered = remembered
-        self._memory: OrderedDict[str, Any] = OrderedDict()
+        self._memory_bytes = int(memory_mb * 1e6)
+        self._memory: OrderedDict[str, tuple[int, Any]] = OrderedDict()  # key -> (size, decoded value)
         self._lock = threading.Lock()
         self._puts = 0
 
@@ -48,7 +49,7 @@ class Store:
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
-                return self._memory[key]
+                return self._memory[key][1]
         path = self.path(key)
         try:
             data = path.read_bytes()
@@ -59,10 +60,10 @@ class Store:
         except (ValueError, OSError):
             path.unlink(missing_ok=True)
             return None
-        self._remember(key, value)
+        self._remember(key, value, len(data))
         return value
 
-    def put(self, key: str, value: Any) -> Any:
+    def put(self, key: str, value: Any, kind: Any) -> Any:
         """Keep a value; returns it as it will be read back, so that fresh and stored never differ."""
         data = codec.encode(value)
         path = self.path(key)
@@ -75,18 +76,18 @@ class Store:
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
-        value = codec.decode(data, type(value))
-        self._remember(key, value)
+        value = codec.decode(data, kind)
+        self._remember(key, value, len(data))
         self._puts += 1
         if self._puts % 50 == 1:
             self.sweep()
         return value
 
-    def _remember(self, key: str, value: Any) -> None:
+    def _remember(self, key: str, value: Any, stored_bytes: int) -> None:
         with self._lock:
-            self._memory[key] = value
+            self._memory[key] = (3 * stored_bytes, value)  # about what it takes once unpacked
             self._memory.move_to_end(key)
-            while len(self._memory) > self._remembered:
+            while len(self._memory) > 1 and sum(size for size, _ in self._memory.values()) > self._memory_bytes:
                 self._memory.popitem(last=False)
 
     def sweep(self) -> None:
