@@ -112,7 +112,8 @@ def decode(data: bytes, kind: Any) -> Any:
 def _pack(value: Any, arrays: dict[str, Any], sounds: list[Audio]) -> Any:
     if isinstance(value, Audio):
         sounds.append(value)
-        return [len(sounds) - 1, value.offset_s, float(np.abs(value.samples).max(initial=0.0))]
+        peak = float(np.abs(value.samples).max(initial=0.0))
+        return [len(sounds) - 1, value.offset_s, peak, list(value.warnings)]
     if dataclasses.is_dataclass(value):
         return [_pack(getattr(value, item.name), arrays, sounds) for item in dataclasses.fields(value)]
     if isinstance(value, np.ndarray):
@@ -132,7 +133,7 @@ def _pack(value: Any, arrays: dict[str, Any], sounds: list[Audio]) -> Any:
 def _unpack(tree: Any, kind: Any, arrays: Mapping[str, Any], flac: Any) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Audio:
-        return _from_flac(flac(tree[0]), offset_s=tree[1], peak=tree[2])
+        return _from_flac(flac(tree[0]), offset_s=tree[1], peak=tree[2], warnings=tuple(tree[3]))
     if kind is Fraction:
         return Fraction(*tree)
     if dataclasses.is_dataclass(kind):
@@ -171,9 +172,9 @@ def _to_flac(sound: Audio) -> bytes:
     return out.getvalue()
 
 
-def _from_flac(data: bytes, *, offset_s: float, peak: float) -> Audio:
+def _from_flac(data: bytes, *, offset_s: float, peak: float, warnings: tuple[str, ...]) -> Audio:
     import soundfile
 
     ints, rate_hz = soundfile.read(io.BytesIO(data), dtype="int32", always_2d=True)
     samples = (ints.T // 256) * (max(peak, 1e-9) / _SCALE_24_BIT)
-    return Audio(samples.astype(np.float32), int(rate_hz), offset_s)
+    return Audio(samples.astype(np.float32), int(rate_hz), offset_s, warnings)

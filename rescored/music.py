@@ -8,7 +8,7 @@ Arrays are read-only. `onset_ql` counts from the start of measure 1; a pickup li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
@@ -48,6 +48,7 @@ class Audio:
     samples: NDArray[np.float32]
     rate_hz: int
     offset_s: float = 0.0  # where these samples begin in the recording (a passage)
+    warnings: tuple[str, ...] = ()  # of a file that could be read in part only
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", _read_only(self.samples, np.float32))
@@ -204,8 +205,12 @@ class TimeSignature:
     @property
     def beat_ql(self) -> Fraction:
         """Length of a beat: three eighths in 6/8, 9/8, 12/8; else one over the denominator."""
-        compound = self.denominator >= 8 and self.numerator % 3 == 0
-        return Fraction(4, self.denominator) * (3 if compound else 1)
+        return Fraction(4, self.denominator) * (3 if self.compound else 1)
+
+    @property
+    def compound(self) -> bool:
+        """Whether the beat is divided in three by nature: 3/8, 6/8, 9/8, 12/8, 6/16 ..."""
+        return self.denominator >= 8 and self.numerator % 3 == 0
 
 
 @dataclass(frozen=True, eq=False)
