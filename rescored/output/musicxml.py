@@ -1,0 +1,257 @@
+"""MusicXML 4.0: notes, rests, voices, staves and attributes by music21, the rest added to its XML.
+
+Every note carries its id (ids.py), every measure one too. music21 decides nothing: symbols are
+written as they stand in the Score; beams.py and accidentals.py complete them; directions.py adds
+tempo, dynamics, pedal, octave and chord marks, which music21 would place per measure and slowly.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import groupby
+from typing import Any
+from xml.etree import ElementTree
+
+from music21 import (
+    articulations,
+    beam,
+    chord,
+    clef,
+    duration,
+    instrument,
+    key,
+    layout,
+    metadata,
+    meter,
+    note,
+    pitch,
+    stream,
+    tie,
+)
+from music21.musicxml.m21ToXml import ScoreExporter
+
+from .. import __version__
+from ..music import Clef, Measure, Part, Score, Symbol, WrittenNote
+from .accidentals import Accidentals
+from .beams import beam_groups, beams
+from .directions import add_directions
+from .ids import element_id, measure_id
+
+SETTINGS_FIELD = "rescored-settings"
+_HEADER = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
+    '"-//Recordare//DTD MusicXML 4.0 Partwise//EN" "http://www.musicxml.org/dtds/partwise.dtd">\n'
+)
+_CONTAINER = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<container><rootfiles><rootfile full-path="score.musicxml" '
+    'media-type="application/vnd.recordare.musicxml+xml"/></rootfiles></container>\n'
+)
+_PLAIN_TYPES = {Fraction(4): "whole", Fraction(2): "half", Fraction(1): "quarter", Fraction(1, 2): "eighth",
+                Fraction(1, 4): "16th", Fraction(1, 8): "32nd", Fraction(1, 16): "64th"}
+_TIES = {(False, True): "start", (True, True): "continue", (True, False): "stop"}
+
+
+def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
+    """The score as a MusicXML 4.0 document; `settings` are kept in it as a `miscellaneous-field`."""
+    root = ScoreExporter(_Writer(score).stream(), makeNotation=False).parse()
+    _complete_header(root, score, settings)
+    for index, part in enumerate(root.findall("part")):
+        for measure, element in zip(score.measures, part.findall("measure"), strict=True):
+            element.set("id", measure_id(measure.number, index))
+        add_directions(part, index, score)
+    for parent in root.iter():
+        for child in [c for c in parent if c.tag is ElementTree.Comment]:
+            parent.remove(child)
+    ElementTree.indent(root, " ")
+    return _HEADER + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def to_mxl(musicxml: str) -> bytes:
+    """The document compressed as `.mxl` (MusicXML 4.0, "Compressed MXL files")."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in (("META-INF/container.xml", _CONTAINER), ("score.musicxml", musicxml)):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # no clock: equal scores are equal bytes
+            archive.writestr(entry, text.encode(), zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def _complete_header(root: ElementTree.Element, score: Score, settings: Mapping[str, Any] | None) -> None:
+    """What music21 leaves out of the header or fills in with its own name."""
+    for element in [*root.findall("movement-title"), *(root.findall("work") if not score.title else ())]:
+        root.remove(element)
+    identification = root.find("identification")
+    assert identification is not None
+    for element in [*identification.findall("creator"), *identification.findall("miscellaneous")]:
+        identification.remove(element)
+    if score.composer:
+        creator = ElementTree.Element("creator", type="composer")
+        creator.text = score.composer
+        identification.insert(0, creator)
+    encoding = identification.find("encoding")
+    assert encoding is not None
+    encoding.remove(encoding[0])  # the date: equal scores are equal bytes
+    software = ElementTree.Element("software")
+    software.text = f"rescored {__version__}"
+    encoding.insert(0, software)
+    for supports in [s for s in encoding.findall("supports") if s.get("element") == "stem"]:
+        encoding.remove(supports)
+    if settings is not None:
+        field = ElementTree.SubElement(
+            ElementTree.SubElement(identification, "miscellaneous"), "miscellaneous-field", name=SETTINGS_FIELD)
+        field.text = json.dumps(dict(settings), ensure_ascii=False)
+    melodic = 0
+    for index, (part, element) in enumerate(zip(score.parts, root.findall("part-list/score-part"), strict=True)):
+        element[:] = []
+        channel = 10 if part.percussion else (*range(1, 10), *range(11, 17))[melodic % 15]
+        melodic += not part.percussion
+        identity = f"instrument-{index + 1}"
+        ElementTree.SubElement(element, "part-name").text = part.name
+        instrument_ = ElementTree.SubElement(element, "score-instrument", id=identity)
+        ElementTree.SubElement(instrument_, "instrument-name").text = part.name
+        midi = ElementTree.SubElement(element, "midi-instrument", id=identity)
+        ElementTree.SubElement(midi, "midi-channel").text = str(channel)
+        ElementTree.SubElement(midi, "midi-program").text = str(part.program + 1)
+
+
+class _Writer:
+    """A Score as a music21 stream: measure by measure, nothing left for music21 to work out."""
+
+    def __init__(self, score: Score):
+        self.score = score
+        self.symbols: dict[tuple[str, int, int], list[Symbol]] = defaultdict(list)
+        for symbol in score.symbols:
+            self.symbols[symbol.part, symbol.staff, symbol.measure].append(symbol)
+        self.keys = {k.measure: k for k in score.keys}
+        self.pieces: dict[str, int] = defaultdict(int)  # noteheads so far, by note id
+
+    def stream(self) -> stream.Score:
+        result = stream.Score()
+        result.insert(0, metadata.Metadata(title=self.score.title))
+        for index, part in enumerate(self.score.parts):
+            played_by = instrument.Instrument(part.name)
+            played_by.partId = f"part-{index + 1}"
+            kind = stream.PartStaff if part.staves > 1 else stream.Part
+            staves = [kind(self._measures(part, staff)) for staff in range(1, part.staves + 1)]
+            staves[0].insert(0, played_by)
+            for staff in staves:
+                result.insert(0, staff)
+            if part.staves > 1:
+                result.insert(0, layout.StaffGroup(staves, symbol="brace"))
+        return result
+
+    def _measures(self, part: Part, staff: int) -> list[stream.Measure]:
+        accidentals, fifths = Accidentals(), 0
+        clefs = [c for c in self.score.clefs if (c.part, c.staff) == (part.id, staff)]
+        metre: tuple[int, int] | None = None
+        result = []
+        for measure in self.score.measures:
+            written = stream.Measure(number=measure.number)
+            if measure.number == 0:
+                written.showNumber = stream.enums.ShowNumber.NEVER
+            if measure.number in self.keys:
+                fifths = self.keys[measure.number].fifths
+                written.insert(0, key.KeySignature(fifths).asKey(self.keys[measure.number].mode))
+            if (measure.numerator, measure.denominator) != metre:
+                metre = (measure.numerator, measure.denominator)
+                written.insert(0, meter.TimeSignature(f"{metre[0]}/{metre[1]}"))
+            for change in clefs:
+                if measure.ql <= change.ql < measure.ql + measure.length_ql:
+                    written.insert(change.ql - measure.ql, _clef(change))
+            accidentals.begin_measure(fifths)
+            for voice in self._voices(part, staff, measure, accidentals):
+                written.insert(0, voice)
+            result.append(written)
+        return result
+
+    def _voices(self, part: Part, staff: int, measure: Measure, accidentals: Accidentals) -> Iterator[stream.Voice]:
+        symbols = self.symbols[part.id, staff, measure.number]
+        printed: dict[int, list[bool]] = {}  # a reader takes in all voices, in time order
+        for i in sorted(range(len(symbols)), key=lambda i: (symbols[i].onset_ql, not symbols[i].grace)):
+            printed[i] = accidentals.printed(symbols[i], [self.score.note[n] for n in symbols[i].notes])
+        numbered = sorted(enumerate(symbols), key=lambda x: (x[1].voice, x[1].onset_ql, not x[1].grace))
+        for number, members in groupby(numbered, lambda x: x[1].voice):
+            indices, line = zip(*members, strict=True)
+            voice = stream.Voice(id=str(4 * (staff - 1) + number))
+            groups = beam_groups(line, measure)
+            elements = [self._element(s, part, printed[i]) for i, s in zip(indices, line, strict=True)]
+            _set_tuplets(line, elements, groups)
+            for group in groups:
+                for i, kinds in zip(group, beams([line[i] for i in group]), strict=True):
+                    elements[i].beams = beam.Beams()
+                    for kind in kinds:
+                        elements[i].beams.append(*kind.split("-"))
+            for symbol, element in zip(line, elements, strict=True):
+                voice.coreInsert(symbol.onset_ql - measure.ql, element)
+            voice.coreElementsChanged()
+            yield voice
+
+    def _element(self, symbol: Symbol, part: Part, printed: list[bool]) -> note.GeneralNote:
+        length = duration.GraceDuration if symbol.grace else duration.Duration
+        if symbol.whole_measure:
+            rest = note.Rest(symbol.duration_ql)
+            rest.fullMeasure = True
+            return rest
+        lasting = length(type=symbol.type, dots=symbol.dots)
+        if not symbol.notes:
+            rest = note.Rest(duration=lasting)
+            rest.fullMeasure = False
+            rest.style.hideObjectOnPrint = symbol.hidden
+            return rest
+        heads = [self._head(self.score.note[n], part, symbol, shown)
+                 for n, shown in zip(symbol.notes, printed, strict=True)]
+        element = heads[0] if len(heads) == 1 else chord.Chord(heads)
+        element.duration = lasting
+        if symbol.staccato:
+            element.articulations.append(articulations.Staccato())
+        return element
+
+    def _head(self, written: WrittenNote, part: Part, symbol: Symbol, printed: bool) -> note.NotRest:
+        head: note.NotRest
+        if part.percussion:
+            head = note.Unpitched(displayName=f"{written.step}{written.octave}")
+        else:
+            at = pitch.Pitch(step=written.step, octave=written.octave)
+            if written.alter or printed:
+                at.accidental = pitch.Accidental(written.alter)
+                at.accidental.displayStatus = printed
+            head = note.Note(at)
+        self.pieces[written.id] += 1
+        head.id = element_id(written.id, self.pieces[written.id])
+        if symbol.tie_from or symbol.tie_to:
+            head.tie = tie.Tie(_TIES[symbol.tie_from, symbol.tie_to])
+        return head
+
+
+def _clef(change: Clef) -> clef.Clef:
+    if change.sign == "percussion":
+        return clef.PercussionClef()
+    return clef.clefFromString(f"{change.sign}{change.line}", change.octave)
+
+
+def _set_tuplets(line: tuple[Symbol, ...], elements: list[note.GeneralNote], groups: list[list[int]]) -> None:
+    """Ratios and brackets; no bracket where one beam says which notes belong together."""
+    beamed = {(group[0], group[-1]) for group in groups}
+    run: list[int] = []
+    for i, symbol in enumerate(line):
+        if symbol.tuplet is None or symbol.grace:
+            continue
+        run.append(i)
+        if symbol.tuplet.edge not in ("stop", "alone"):
+            continue
+        ratio = symbol.tuplet
+        unit = _PLAIN_TYPES.get(sum((line[j].duration_ql for j in run), Fraction(0)) / ratio.normal)
+        for j in run:
+            tuplet = duration.Tuplet(ratio.actual, ratio.normal, bracket=(run[0], run[-1]) not in beamed)
+            if unit:
+                tuplet.setDurationType(unit)
+            edges = ("start" if j == run[0] else "") + ("stop" if j == run[-1] else "")
+            tuplet.placement = None  # left to the engraver, as stems are
+            tuplet.type = {"startstop": "startStop", "": None}.get(edges, edges)
+            elements[j].duration.appendTuplet(tuplet)
+        run = []
