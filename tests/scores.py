@@ -159,7 +159,7 @@ def transcription(score: Score, *, swing_s: float = 0.02) -> Transcription:
     for n in score.notes:
         onset = float(grid.seconds_at(np.array([float(n.onset_ql)]))[0]) - (0.05 if n.grace else 0.0)
         offset = float(grid.seconds_at(np.array([n.release_ql]))[0]) - 0.005
-        played.append(Note(n.id, onset, max(offset, onset + 0.03), n.pitch, n.velocity, 0.9, n.part))
+        played.append(Note(n.id, onset, max(offset, onset + 0.03), n.pitch, n.velocity, n.confidence, n.part))
     performance = Performance(
         tuple(played), score.parts, pedal=(Span(0.5, 1.2), Span(1.5, 2.25)), duration_s=float(times[-1]) + 1.0,
         candidates=(Note("c1", 0.5, 0.7, 61, 30, 0.2, score.parts[0].id),))

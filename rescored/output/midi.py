@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -15,7 +16,8 @@ from ..music import BeatGrid, Floats, Part, Performance, Score
 TICKS_PER_QUARTER = 1920  # 0.5 ms at 62 BPM; many readers refuse more than 10 million ticks
 _LEAD_IN_UNIT = Fraction(1, 8)
 _GRACE_QL = Fraction(1, 8)
-_CHANNELS = (*range(9), *range(10, 16))  # 9 is the drum kit's
+_DRUMS = 9
+_CHANNELS = (*range(9), *range(10, 16))
 
 Event = tuple[int, int, mido.Message]  # tick, order within the tick, message
 
@@ -119,33 +121,20 @@ def _time_signature(numerator: int, denominator: int) -> mido.MetaMessage:
     return mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
 
 
-def _file(conductor: Iterable[Event], parts: Iterable[Part],
-          notes: Mapping[str, list[tuple[int, int, int, int]]], pedal: Iterable[tuple[int, int]]) -> bytes:
-    """Notes are (tick on, tick off, pitch, velocity) by part; the pedal is the keyboards'."""
+def channels(parts: Iterable[Part]) -> list[int]:
+    """The MIDI channel of each part, 0..15; past fifteen melodic parts they are shared."""
+    melodic = itertools.cycle(_CHANNELS)
+    return [_DRUMS if part.percussion else next(melodic) for part in parts]
+
+
+def keyboards(parts: Iterable[Part]) -> set[str]:
+    """Ids of the parts that the pedal belongs to: the keyboards, or all if there are none."""
     parts = tuple(parts)
-    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
-    file.tracks.append(_track("", conductor))
-    keyboards = {p.id for p in parts if p.program < 8 and not p.percussion} or {p.id for p in parts}
-    melodic = 0
-    for part in parts:
-        channel = 9 if part.percussion else _CHANNELS[melodic % len(_CHANNELS)]
-        melodic += not part.percussion
-        events: list[Event] = [(0, 0, mido.Message("program_change", channel=channel, program=part.program))]
-        if part.id in keyboards:
-            for down, up in pedal:
-                events += [(tick, 1, mido.Message("control_change", channel=channel, control=64, value=value))
-                           for tick, value in ((down, 127), (max(up, down + 1), 0))]
-        for on, off, pitch, velocity in _keys(notes.get(part.id, ())):
-            events.append((on, 3, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)))
-            events.append((off, 2, mido.Message("note_off", channel=channel, note=pitch, velocity=0)))
-        file.tracks.append(_track(part.name, events))
-    out = io.BytesIO()
-    file.save(file=out)
-    return out.getvalue()
+    return {p.id for p in parts if p.program < 8 and not p.percussion} or {p.id for p in parts}
 
 
-def _keys(notes: Iterable[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """The notes as keys go down and up: a key that is struck again was let go before."""
+def key_presses(notes: Iterable[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """(on, off, pitch, velocity) of one part as keys go down and up: a key struck again was let go before."""
     held: dict[int, tuple[int, int, int, int]] = {}
     result = []
     for on, off, pitch, velocity in sorted(notes):
@@ -154,6 +143,28 @@ def _keys(notes: Iterable[tuple[int, int, int, int]]) -> list[tuple[int, int, in
         if before and before[0] < on:
             result.append((before[0], min(before[1], on), pitch, before[3]))
     return [*result, *held.values()]
+
+
+def _file(conductor: Iterable[Event], parts: Iterable[Part],
+          notes: Mapping[str, list[tuple[int, int, int, int]]], pedal: Iterable[tuple[int, int]]) -> bytes:
+    """Notes are (tick on, tick off, pitch, velocity) by part; the pedal is the keyboards'."""
+    parts = tuple(parts)
+    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
+    file.tracks.append(_track("", conductor))
+    pedalled = keyboards(parts)
+    for part, channel in zip(parts, channels(parts), strict=True):
+        events: list[Event] = [(0, 0, mido.Message("program_change", channel=channel, program=part.program))]
+        if part.id in pedalled:
+            for down, up in pedal:
+                events += [(tick, 1, mido.Message("control_change", channel=channel, control=64, value=value))
+                           for tick, value in ((down, 127), (max(up, down + 1), 0))]
+        for on, off, pitch, velocity in key_presses(notes.get(part.id, ())):
+            events.append((on, 3, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)))
+            events.append((off, 2, mido.Message("note_off", channel=channel, note=pitch, velocity=0)))
+        file.tracks.append(_track(part.name, events))
+    out = io.BytesIO()
+    file.save(file=out)
+    return out.getvalue()
 
 
 def _track(name: str, events: Iterable[Event]) -> mido.MidiTrack:

@@ -41,6 +41,7 @@ from .accidentals import Accidentals
 from .beams import beam_groups, beams
 from .directions import add_directions
 from .ids import element_id, measure_id
+from .midi import channels
 
 SETTINGS_FIELD = "rescored-settings"
 _HEADER = (
@@ -105,17 +106,15 @@ def _complete_header(root: ElementTree.Element, score: Score, settings: Mapping[
         field = ElementTree.SubElement(
             ElementTree.SubElement(identification, "miscellaneous"), "miscellaneous-field", name=SETTINGS_FIELD)
         field.text = json.dumps(dict(settings), ensure_ascii=False)
-    melodic = 0
-    for index, (part, element) in enumerate(zip(score.parts, root.findall("part-list/score-part"), strict=True)):
+    described = zip(score.parts, channels(score.parts), root.findall("part-list/score-part"), strict=True)
+    for index, (part, channel, element) in enumerate(described):
         element[:] = []
-        channel = 10 if part.percussion else (*range(1, 10), *range(11, 17))[melodic % 15]
-        melodic += not part.percussion
         identity = f"instrument-{index + 1}"
         ElementTree.SubElement(element, "part-name").text = part.name
         instrument_ = ElementTree.SubElement(element, "score-instrument", id=identity)
         ElementTree.SubElement(instrument_, "instrument-name").text = part.name
         midi = ElementTree.SubElement(element, "midi-instrument", id=identity)
-        ElementTree.SubElement(midi, "midi-channel").text = str(channel)
+        ElementTree.SubElement(midi, "midi-channel").text = str(channel + 1)
         ElementTree.SubElement(midi, "midi-program").text = str(part.program + 1)
 
 

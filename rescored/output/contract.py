@@ -1,0 +1,151 @@
+"""song.json: the documented, versioned form of a transcription, written and read back.
+
+One object a note, a beat, a signature ..., each with the field names of `rescored.music`; positions
+are floats: quarter lengths from the start of measure 1, seconds from the start of the recording.
+Fractions are recovered exactly, since no denominator of a score exceeds 5040. Stems are not in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import InputError
+from ..music import BeatGrid, Note, Performance, Score, Source, TimeSignature, Transcription
+
+FORMAT = 1  # raised whenever an older reader would misunderstand what is written
+_FINEST = 5040
+
+
+def to_json(transcription: Transcription) -> dict[str, Any]:
+    """The transcription as plain JSON values (dict, list, str, int, float, bool, None)."""
+    performance, grid, score = transcription.performance, transcription.grid, transcription.score
+    played = {n.id: n for n in performance.notes}
+    starts = [m.ql for m in score.measures]
+    return {
+        "rescored": __version__,
+        "format": FORMAT,
+        "source": _plain(transcription.source),
+        "settings": dict(transcription.settings),
+        "warnings": list(transcription.warnings),
+        "notes": [
+            {**_plain(played[n.id]), "measure": score.measures[max(bisect_right(starts, n.onset_ql) - 1, 0)].number,
+             **_plain(n)}
+            for n in score.notes
+        ],
+        "unwritten": [_plain(n) for n in performance.notes if n.id not in score.note],
+        "beats": [
+            {"time_s": time_s, "ql": ql, "measure": measure, "bar": measure, "beat": beat}
+            for time_s, ql, measure, beat in zip(
+                grid.times_s.tolist(), grid.ql.tolist(), grid.measure.tolist(), grid.beat.tolist(), strict=True)
+        ],
+        "time_signatures": _plain(grid.time_signatures),
+        "keys": _plain(score.keys),
+        "tempi": _plain(score.tempi),
+        "chords": _plain(score.chords),
+        "performance": _plain(performance, but=("notes",)),
+        "grid": {"confidence": grid.confidence.tolist()},
+        "score": _plain(score, but=("notes", "keys", "tempi", "chords")),
+    }
+
+
+def from_json(data: Any) -> Transcription:
+    """The transcription that `to_json` wrote; raises InputError for anything else."""
+    try:
+        newer = _typed(data["format"], int) > FORMAT
+        result = None if newer else _transcription(data)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(
+            "This is no transcription saved by rescored, or it is damaged.", "Choose a .json file that rescored wrote."
+        ) from error
+    if result is None:
+        raise InputError("This transcription was saved by a newer rescored.", "Update rescored, then open it again.")
+    return result
+
+
+def _transcription(data: Mapping[str, Any]) -> Transcription:
+    beats = {name: np.array([_typed(b[name], float) for b in data["beats"]])
+             for name in ("time_s", "ql", "measure", "beat")}
+    grid = BeatGrid(
+        beats["time_s"], beats["ql"], beats["measure"], beats["beat"],
+        _typed(data["time_signatures"], tuple[TimeSignature, ...]),
+        np.array(_typed(data["grid"]["confidence"], tuple[float, ...])))
+    notes = _typed(data["notes"], tuple[Note, ...]) + _typed(data["unwritten"], tuple[Note, ...])
+    performance = dataclasses.replace(_typed({**data["performance"], "notes": []}, Performance), notes=notes)
+    score = _typed({**data["score"], "notes": data["notes"], "keys": data["keys"], "tempi": data["tempi"],
+                    "chords": data["chords"]}, Score)
+    known = {"part": {p.id for p in score.parts}, "measure": {m.number for m in score.measures}}
+    for symbol in score.symbols:
+        if symbol.part not in known["part"] or symbol.measure not in known["measure"] \
+                or not score.note.keys() >= set(symbol.notes):
+            raise ValueError(f"a symbol of an unknown part, measure or note: {symbol}")
+    return Transcription(
+        source=_typed(data["source"], Source), settings=_typed(data["settings"], Mapping[str, Any]),
+        performance=performance, grid=grid, score=score, warnings=_typed(data["warnings"], tuple[str, ...]))
+
+
+def _plain(value: Any, but: Iterable[str] = ()) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in but}
+    if isinstance(value, Fraction):
+        return float(value)
+    if isinstance(value, np.ndarray):
+        return value.round(4).tolist()  # activation curves, which need no more
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """The value as this type; raises TypeError, ValueError or KeyError where it is none.
+
+    A field that is absent takes its default, one that is unknown is ignored: so that a file of one
+    version can be read by its neighbours.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = _hints(kind)
+        return kind(**{
+            f.name: _typed(value[f.name], hints[f.name]) for f in dataclasses.fields(kind)
+            if f.name in value or (f.default is f.default_factory is dataclasses.MISSING)})
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"not a list: {value!r:.100}")
+        return tuple(_typed(v, args[0]) for v in value)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _typed(value, next(a for a in args if a is not type(None)))
+    if origin is typing.Literal:
+        if value not in args:
+            raise ValueError(f"not one of {args}: {value!r:.100}")
+        return value
+    if origin is np.ndarray:
+        return np.array(_typed(value, tuple[float, ...]))
+    if origin is not None:  # Mapping[str, Any]
+        if not isinstance(value, dict):
+            raise TypeError(f"not an object: {value!r:.100}")
+        return value
+    if kind in (float, Fraction):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise TypeError(f"not a number: {value!r:.100}")
+        return float(value) if kind is float else Fraction(value).limit_denominator(_FINEST)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"not {kind.__name__}: {value!r:.100}")
+    return value
+
+
+_known_hints: dict[type, dict[str, Any]] = {}
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    if kind not in _known_hints:
+        _known_hints[kind] = typing.get_type_hints(kind)
+    return _known_hints[kind]
