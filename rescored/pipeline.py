@@ -16,7 +16,7 @@ from .hearing.assemble import assemble
 from .hearing.audio import decode
 from .hearing.midi import read_midi
 from .hearing.pulse import track_pulse
-from .hearing.separate import separate
+from .hearing.separate import find_separator, separate
 from .hearing.sources import open_source
 from .hearing.transcribe import detect_notes, stems_to_hear
 from .music import BeatGrid, Performance, Recording, Score, Source, Stems, Transcription
@@ -63,15 +63,17 @@ def transcribe(
 def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Performance, Stems | None, tuple[str, ...]]:
     """Sound (or a MIDI file) to performed notes; also the stems, and the names of the listeners."""
     if recording.kind == "midi":
-        return run(read_midi, recording, settings=settings.notes), None, ()
+        passage_s = (settings.audio.start_s, settings.audio.end_s)
+        return run(read_midi, recording, passage_s, settings=settings.notes), None, ()
     audio = run(decode, recording, settings=settings.audio)
-    stems = run(separate, audio, settings=settings.separate)
+    separator = run(find_separator, settings=settings.separate)
+    stems = run(separate, audio, separator, settings=settings.separate)
     heard = {
         stem: run(detect_notes, stems.audio[stem], stem, settings=settings.notes, label=stem)
         for stem in stems_to_hear(stems, settings.notes)
     }
     pulse = run(track_pulse, audio, settings=settings.pulse)
-    performance = run(assemble, audio, stems.warnings, heard, pulse, settings=settings.notes)
+    performance = run(assemble, audio, audio.warnings + stems.warnings, heard, pulse, settings=settings.notes)
     return performance, stems, tuple(sorted({h.transcriber for h in heard.values()}))
 
 

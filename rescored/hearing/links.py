@@ -230,7 +230,8 @@ def _causes(error: BaseException) -> list[BaseException]:
         e = open_.pop()
         if isinstance(e, BaseException) and e not in found:
             found.append(e)
-            open_ += [e.__cause__, e.__context__, getattr(e, "cause", None), (getattr(e, "exc_info", None) or [None, None])[1]]
+            _, raised, _ = getattr(e, "exc_info", None) or (None, None, None)
+            open_ += [e.__cause__, e.__context__, getattr(e, "cause", None), raised]
     return found
 
 

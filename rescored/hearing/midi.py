@@ -1,0 +1,308 @@
+"""Stage `read_midi`: a MIDI file as the performance that it records.
+
+The file is read here, byte by byte (Standard MIDI Files 1.0, MIDI Manufacturers Association, 1996),
+and not by a library, because those hold all events, or an array as long as the last tick, before
+one can see that a file is absurd.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..music import PIANO, Floats, Note, Part, Performance, Recording, Span
+from ..settings import NoteSettings
+from ..stage import Report, silent, stage
+from .sources import short_name
+
+MAX_MB = 20
+MAX_NOTES = 200_000
+MAX_EVENTS = 2_000_000
+MAX_HOURS = 4
+SHORTEST_S = 0.01  # also: no key is struck again sooner than this, so two such notes are one
+_DRUM_CHANNEL = 9
+_SUSTAIN = 64  # number of the controller, and the value from which on the pedal is down
+_KEYBOARDS = frozenset({*range(9), *range(16, 22), 46})  # pianos to celesta, organs, accordion, harp
+_EXPORT = "Export the MIDI file again."
+
+
+@stage(version=1)
+def read_midi(
+    recording: Recording, passage_s: tuple[float, float] = (0.0, 0.0), *,
+    settings: NoteSettings, report: Report = silent,
+) -> Performance:
+    """The notes of a MIDI file at their own times, as they were played.
+
+    With `settings.instruments == "piano"` all that is no drum becomes one piano; otherwise every
+    track and program is a part, except that the tracks of one keyboard instrument are its two hands.
+    Drums are left out, with a warning, unless there is nothing else. `passage_s` (begin, end; 0 = open)
+    keeps the notes that begin in it, at their own times. Notes end where the key is let go; the sustain
+    pedal is in `Performance.pedal`. A key struck again while it sounds ends its first note; stuck notes
+    end with their track. A file that is cut off is read as far as it goes, with a warning.
+
+    Raises `InputError` for anything that is not MIDI, has no notes (in the range and passage asked
+    for), or is beyond all reason: 20 MB, 200,000 notes, 4 hours.
+    """
+    name = short_name(recording.path)
+    song = _parse(_contents(recording.path, name), name)
+    report(0.5, "sorting the notes")
+    if not song.tones:
+        raise InputError(f"{name} has no notes.", _EXPORT)
+    onsets_s = song.seconds(t.on for t in song.tones)
+    offsets_s = song.seconds(t.off for t in song.tones)
+    if offsets_s.max() > MAX_HOURS * 3600:
+        raise InputError(f"{name} lasts longer than {MAX_HOURS} hours.", "Cut out the part that you want.")
+    only_drums = all(t.is_drum for t in song.tones)
+    begin_s, end_s = passage_s[0], passage_s[1] or np.inf
+    players: dict[Hashable, list[Note]] = defaultdict(list)
+    for tone, on, off in zip(song.tones, onsets_s.tolist(), offsets_s.tolist(), strict=True):
+        in_range = settings.lowest <= tone.pitch <= settings.highest
+        if begin_s <= on < end_s and (only_drums or (in_range and not tone.is_drum)):
+            note = Note("", on, max(off, on + SHORTEST_S), tone.pitch, tone.velocity)
+            players[_player(tone, one_piano=settings.instruments == "piano")].append(note)
+    if not players:
+        raise InputError(f"{name} has no notes in the passage and range asked for.",
+                         "Widen the passage (audio.start_s, audio.end_s) or notes.lowest and notes.highest.")
+    parts = _parts(players)
+    notes = sorted(
+        (replace(note, part=part.id) for part, player in zip(parts, players, strict=True)
+         for note in _apart(players[player])),
+        key=lambda n: (n.onset_s, n.pitch, n.part))
+    duration_s = max(n.offset_s for n in notes)
+    warnings = []
+    if song.damaged:
+        warnings.append("The MIDI file is damaged or cut off: what could be read of it was used.")
+    if not only_drums and any(t.is_drum for t in song.tones):
+        warnings.append("The drums of the MIDI file were left out.")
+    return Performance(
+        notes=tuple(replace(note, id=f"n{i}") for i, note in enumerate(notes, 1)), parts=parts,
+        pedal=_pedal(song, begin_s, duration_s), duration_s=duration_s, warnings=tuple(warnings))
+
+
+# ---------------------------------------------------------------- players and their notes
+
+_ONE_PIANO, _DRUMS = "one piano", "drums"
+
+
+def _player(tone: _Tone, *, one_piano: bool) -> Hashable:
+    """Tones of one player make one part; the tracks of one keyboard are one player's hands."""
+    if tone.is_drum:
+        return _DRUMS
+    if one_piano:
+        return _ONE_PIANO
+    return (tone.program,) if tone.program in _KEYBOARDS else (tone.program, tone.track, tone.channel)
+
+
+def _parts(players: dict[Hashable, list[Note]]) -> tuple[Part, ...]:
+    """A part for every player, in order; those of one name are numbered."""
+    if set(players) == {_ONE_PIANO}:
+        return (PIANO,)
+    if set(players) == {_DRUMS}:
+        return (Part("drums", "Drums", percussion=True),)
+    from pretty_midi import program_to_instrument_name
+
+    programs = [player[0] for player in players if isinstance(player, tuple)]
+    names = ["Piano" if p == 0 else re.sub(r" *\(.*\)", "", program_to_instrument_name(p)) for p in programs]
+    parts = []
+    for i, (program, name, notes) in enumerate(zip(programs, names, players.values(), strict=True)):
+        if names.count(name) > 1:
+            name = f"{name} {names[: i + 1].count(name)}"
+        pitches = [n.pitch for n in notes]
+        both_clefs = min(pitches) < 57 and max(pitches) > 64  # A3, E4: beyond a ledger line or two of one clef
+        staves = 2 if program in _KEYBOARDS and both_clefs else 1
+        parts.append(Part(re.sub(r"\W+", "-", name.lower()), name, program=program, staves=staves))
+    return tuple(parts)
+
+
+def _apart(notes: list[Note]) -> list[Note]:
+    """The notes of one player, those of one key made to follow each other; doubled ones are one."""
+    keys: dict[int, list[Note]] = defaultdict(list)
+    for note in sorted(notes, key=lambda n: n.onset_s):
+        key = keys[note.pitch]
+        last = key[-1] if key else None
+        if last and note.onset_s < last.onset_s + SHORTEST_S:
+            key[-1] = replace(last, offset_s=max(last.offset_s, note.offset_s),
+                              velocity=max(last.velocity, note.velocity))
+            continue
+        if last and note.onset_s < last.offset_s:
+            key[-1] = replace(last, offset_s=note.onset_s)
+        key.append(note)
+    return [note for key in keys.values() for note in key]
+
+
+def _pedal(song: _Song, begin_s: float, end_s: float) -> tuple[Span, ...]:
+    """When the sustain pedal of any channel is down, between two times."""
+    down_since: dict[int, float] = {}
+    spans: list[Span] = []
+
+    def lift(channel: int, at_s: float) -> None:
+        start_s, at_s = max(down_since.pop(channel, np.inf), begin_s), min(at_s, end_s)
+        if start_s < at_s:
+            spans.append(Span(start_s, at_s))
+
+    pedals = sorted(song.pedals, key=lambda p: p[0])
+    for (_, channel, down), at_s in zip(pedals, song.seconds(p[0] for p in pedals).tolist(), strict=True):
+        if down:
+            down_since.setdefault(channel, at_s)
+        else:
+            lift(channel, at_s)
+    for channel in list(down_since):
+        lift(channel, end_s)
+    united: list[Span] = []
+    for span in sorted(spans, key=lambda s: s.start_s):
+        if united and span.start_s <= united[-1].end_s:
+            united[-1] = replace(united[-1], end_s=max(united[-1].end_s, span.end_s))
+        else:
+            united.append(span)
+    return tuple(united)
+
+
+# ---------------------------------------------------------------- the file
+
+
+@dataclass(frozen=True, slots=True)
+class _Tone:
+    """A note of the file; `on` and `off` in ticks."""
+
+    on: int
+    off: int
+    pitch: int
+    velocity: int
+    track: int
+    channel: int
+    program: int
+
+    @property
+    def is_drum(self) -> bool:
+        return self.channel == _DRUM_CHANNEL
+
+
+@dataclass
+class _Song:
+    """What a file says, by ticks."""
+
+    division: int
+    tempi: list[tuple[int, int]] = field(default_factory=list)  # tick, microseconds a quarter
+    tones: list[_Tone] = field(default_factory=list)
+    pedals: list[tuple[int, int, bool]] = field(default_factory=list)  # tick, channel, down
+    programs: dict[int, int] = field(default_factory=dict)  # channel -> the last one asked for
+    damaged: bool = False
+    events: int = 0
+
+    def seconds(self, ticks: Iterable[int]) -> Floats:
+        """Times of ticks."""
+        at = np.fromiter(ticks, dtype=np.float64)
+        if self.division < 0:  # SMPTE: frames a second (29 stands for 29.97) and ticks a frame
+            frames = -(self.division >> 8)
+            return at / ((30000 / 1001 if frames == 29 else frames) * (self.division & 0xFF))
+        changes = dict(sorted([(0, 500_000), *self.tempi], key=lambda t: t[0]))
+        starts = np.array(list(changes), dtype=np.float64)
+        tick_s = np.array(list(changes.values())) / 1e6 / self.division
+        starts_s = np.concatenate([[0.0], np.cumsum(np.diff(starts) * tick_s[:-1])])
+        k = np.searchsorted(starts, at, side="right") - 1
+        return np.asarray(starts_s[k] + (at - starts[k]) * tick_s[k], dtype=np.float64)
+
+
+def _contents(path: str, name: str) -> bytes:
+    try:
+        if Path(path).stat().st_size > MAX_MB * 10**6:
+            raise InputError(f"{name} is larger than {MAX_MB} MB.", "Give a MIDI file of a performance.")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} cannot be opened.", "Give the file again.") from error
+
+
+def _parse(data: bytes, name: str) -> _Song:
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise InputError(f"{name} is not a MIDI file.", _EXPORT)
+    header_size, _, _, division = struct.unpack(">IHHh", data[4:14])
+    if division == 0 or (division < 0 and not division & 0xFF):
+        raise InputError(f"{name} does not say how fast it is.", _EXPORT)
+    song = _Song(division)
+    at, track = 8 + header_size, 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(">4sI", data, at)
+        if kind == b"MTrk":
+            song.damaged |= at + 8 + size > len(data)
+            song.damaged |= not _read_track(data[at + 8 : at + 8 + size], track, song, name)
+            track += 1
+        at += 8 + size
+    return song
+
+
+def _read_track(data: bytes, track: int, song: _Song, name: str) -> bool:
+    """Adds a track's events to the song; False if it breaks off."""
+    sounding: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)  # on, velocity
+    last_off: dict[tuple[int, int], int] = {}
+    i = tick = running = 0
+    whole = False
+
+    def number() -> int:
+        """A number of variable length, of four bytes at most."""
+        nonlocal i
+        value = 0
+        for _ in range(4):
+            byte = data[i]
+            i += 1
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                return value
+        raise IndexError
+
+    def end(channel: int, pitch: int, off: int) -> None:
+        on, velocity = sounding[channel, pitch].pop(0)
+        song.tones.append(_Tone(on, off, pitch, velocity, track, channel, song.programs.get(channel, 0)))
+        if len(song.tones) > MAX_NOTES:
+            raise InputError(f"{name} has more than {MAX_NOTES:,} notes.", "Give a MIDI file of a performance.")
+
+    try:
+        while i < len(data):
+            song.events += 1
+            if song.events > MAX_EVENTS:
+                raise InputError(f"{name} has more than {MAX_EVENTS:,} events.", "Give a MIDI file of a performance.")
+            tick += number()
+            status = data[i] if data[i] >= 0x80 else running
+            i += data[i] >= 0x80
+            if status == 0xFF:  # meta
+                kind, i = data[i], i + 1
+                size = number()
+                if kind == 0x2F:
+                    break
+                if kind == 0x51 and size == 3:
+                    song.tempi.append((tick, int.from_bytes(data[i : i + 3], "big")))
+                i += size
+            elif status in (0xF0, 0xF7):  # system exclusive
+                size = number()
+                i += size
+            elif 0x80 <= status < 0xF0:
+                running, kind, channel = status, status >> 4, status & 0x0F
+                first = data[i] & 0x7F
+                second = 0 if kind in (0xC, 0xD) else data[i + 1] & 0x7F
+                i += 1 if kind in (0xC, 0xD) else 2
+                if kind == 0x9 and second:
+                    sounding[channel, first].append((tick, second))
+                elif kind in (0x8, 0x9):
+                    last_off[channel, first] = tick
+                    if sounding[channel, first]:
+                        end(channel, first, tick)
+                elif kind == 0xB and first == _SUSTAIN and channel != _DRUM_CHANNEL:
+                    song.pedals.append((tick, channel, second >= _SUSTAIN))
+                elif kind == 0xC:
+                    song.programs[channel] = first
+            else:
+                raise IndexError
+        whole = True
+    except IndexError:  # the data end inside an event, or are none
+        pass
+    for (channel, pitch), stuck in sounding.items():  # struck more often than let go
+        for on, *_ in list(stuck):
+            off = last_off.get((channel, pitch), 0)
+            end(channel, pitch, off if off > on else tick)
+    return whole
