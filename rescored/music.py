@@ -75,6 +75,14 @@ class Stems:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Separator:
+    """What takes recordings apart on this machine: what was asked for, or what stands in for it."""
+
+    name: str  # "none", "htdemucs" ...
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """One performed note. `offset_s` is where the key or the tone is let go, pedal apart."""

@@ -1,0 +1,292 @@
+"""Performed onsets to places on the beat grid.
+
+Every beat is divided in one way (2, 3, 4, ... slots). Within the beat a small Viterbi search puts the
+clusters of notes on slots, judging where they fall and, above all, how much the deviation *changes*
+from one cluster to the next: rubato within a beat costs little, a wrong division costs much. A
+second Viterbi search over the beats chooses the divisions, where going from binary to ternary costs,
+so triplets come in runs. After Cemgil & Kappen, "Monte Carlo methods for tempo tracking and rhythm
+quantization", JAIR 18 (2003), and Raphael, "Automated rhythm transcription", ISMIR 2001.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..music import BeatGrid, Floats, Ints, Performance, Placed, PlacedNote
+from ..settings import QuantiseSettings
+from ..stage import Report, silent, stage
+from .clusters import cluster, cluster_times
+from .ticks import PER_QUARTER, beat_ticks, to_ql
+
+BINARY, TERNARY, ODD = 0, 1, 2
+EARLY_S = 0.04  # notes this much before a beat may still belong to it
+GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
+UNREACHABLE = -1e9
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the search, in nats and seconds; chosen on scores performed with simulated timing."""
+
+    deviation_s: float = 0.03  # spread of the deviation from the slot: constant part
+    deviation_rel: float = 0.20  # and the part that grows with the beat
+    drift_s: float = 0.04  # spread of its change between neighbours: constant part
+    drift_rel: float = 0.27  # and the part that grows with the time between them
+    worst: float = 6.0  # most that one deviation costs
+    collide: float = 2.0  # two clusters on one slot
+    repeat: float = 6.0  # ... that share a pitch
+    switch: float = 6.0  # from binary to ternary and the like
+    beat_filled: float = 0.95  # chance that something is struck on a beat
+
+
+# Division of a beat by the note value of its slots (quarter = 4, eighth = 8 ...): how often, and how
+# often an inner slot is filled. Ternary values are those of the nominal note: 8 = triplet eighths.
+BINARY_BY_VALUE = {1: (0.01, 0.9), 2: (0.05, 0.9), 4: (0.30, 0.80), 8: (0.35, 0.80), 16: (0.28, 0.65),
+                   32: (0.07, 0.45), 64: (0.003, 0.70)}
+TERNARY_BY_VALUE = {4: (0.05, 0.85), 8: (0.45, 0.75), 16: (0.25, 0.60), 32: (0.03, 0.40)}
+ODD_PRIOR = {5: 0.02, 7: 0.01}
+ODD_FILLED = 0.95
+
+
+@stage(version=1)
+def quantise(
+    performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
+) -> Placed:
+    """Every performed note with its place; ornaments become grace notes before the note they adorn.
+
+    `finest` and `triplets` limit the divisions; each beat of a compound metre is ternary by nature.
+    Notes beyond the grid are placed as if its first and last beats went on. A key that is struck
+    twice on one slot is written once, and once as a grace note, so that every note stays.
+    """
+    notes = performance.notes
+    if not notes:
+        return Placed(())
+    of_note = cluster(performance.onsets_s)
+    times_s = cluster_times(performance.onsets_s, of_note)
+    beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
+    place = _places(times_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
+    grace = _ornaments(performance, of_note, times_s, place)
+    onset_ticks = place[of_note]
+    held_ql = grid.ql_at(performance.offsets_s) - grid.ql_at(performance.onsets_s)
+    placed = [
+        PlacedNote(
+            id=n.id, part=n.part, pitch=n.pitch, velocity=n.velocity, confidence=n.confidence,
+            onset_ql=to_ql(int(at)), release_ql=float(at / PER_QUARTER + held), grace=bool(adorns),
+        )
+        for n, at, held, adorns in zip(notes, onset_ticks, held_ql, grace, strict=True)
+    ]
+    return Placed(tuple(sorted(placed, key=lambda n: (n.onset_ql, n.pitch))))
+
+
+def extended(grid: BeatGrid, first_s: float, last_s: float) -> tuple[Floats, Ints]:
+    """Times and ticks of the beats, with steady beats added until all onsets lie between two of them."""
+    times_s, ticks = grid.times_s, beat_ticks(grid)
+    head_s, tail_s = float(np.median(np.diff(times_s[:4]))), float(np.median(np.diff(times_s[-4:])))
+    before = max(int(np.ceil((times_s[0] - first_s - EARLY_S) / head_s)), 0)
+    after = max(int(np.floor((last_s + EARLY_S - times_s[-1]) / tail_s)) + 1, 0)
+    steps_before, steps_after = np.arange(-before, 0), np.arange(1, after + 1)
+    return (
+        np.concatenate([times_s[0] + head_s * steps_before, times_s, times_s[-1] + tail_s * steps_after]),
+        np.concatenate([ticks[0] + (ticks[1] - ticks[0]) * steps_before, ticks,
+                        ticks[-1] + (ticks[-1] - ticks[-2]) * steps_after]),
+    )
+
+
+def _repeats(performance: Performance, of_note: Ints) -> NDArray[np.bool_]:
+    """Whether a cluster strikes a key that the cluster before it struck, shape (clusters,)."""
+    result = np.zeros(of_note[-1] + 1, dtype=np.bool_)
+    last: dict[tuple[str, int], int] = {}
+    for note, k in zip(performance.notes, of_note.tolist(), strict=True):
+        key = (note.part, note.pitch)
+        result[k] |= last.get(key, -2) == k - 1
+        last[key] = k
+    return result
+
+
+def _places(
+    times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, ticks: Ints, grid: BeatGrid,
+    settings: QuantiseSettings, weights: Weights = Weights(),
+) -> Ints:
+    """Ticks of every cluster."""
+    slots, classes, prior, filled = _divisions(ticks, grid, settings)
+    edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
+    cut = np.searchsorted(times_s, beats_s - edge_s)
+    cut[0], cut[-1] = 0, len(times_s)
+    w = np.array([weights.deviation_s, weights.deviation_rel, weights.drift_s, weights.drift_rel,
+                  weights.worst, weights.collide, weights.repeat, weights.beat_filled])
+    score, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior, filled, w)
+    path = _best_path(score, weights.switch * (classes[:, None] != classes[None, :]))
+    beat = np.repeat(np.arange(len(path)), np.diff(cut))
+    chosen = path[beat]
+    length = np.diff(ticks)[beat]
+    return np.asarray(ticks[beat] + slot[np.arange(len(times_s)), chosen] * length // slots[chosen])
+
+
+def _divisions(
+    ticks: Ints, grid: BeatGrid, settings: QuantiseSettings
+) -> tuple[Ints, Ints, Floats, Floats]:
+    """Slots and class of every division, shape (d,); log prior and fill by beat, shape (beats, d)."""
+    kinds = [(s, BINARY) for s in (1, 2, 4, 8, 16)] + [(s, TERNARY) for s in (1, 3, 6, 12)]
+    kinds += [(5, ODD), (7, ODD)]
+    signatures = grid.time_signatures
+    starts = np.array([float(s.ql) for s in signatures[1:]])
+    lengths = np.diff(ticks)
+    prior = np.full((len(lengths), len(kinds)), UNREACHABLE)
+    filled = np.full((len(lengths), len(kinds)), 0.5)
+    rows: dict[tuple[int, bool], tuple[list[float], list[float]]] = {}
+    of_beat = np.searchsorted(starts, ticks[:-1] / PER_QUARTER + 1e-6, side="right")
+    for b, (length, k) in enumerate(zip(lengths.tolist(), of_beat.tolist(), strict=True)):
+        signature = signatures[k]
+        key = (length, signature.compound)
+        if key not in rows:
+            rows[key] = _row(kinds, length / PER_QUARTER, signature.compound, settings)
+        prior[b], filled[b] = rows[key]
+    slots, classes = np.array(kinds, dtype=np.int64).T
+    return np.ascontiguousarray(slots), classes, prior, filled
+
+
+def _row(
+    kinds: list[tuple[int, int]], beat_ql: float, compound: bool, settings: QuantiseSettings
+) -> tuple[list[float], list[float]]:
+    """Log prior and fill of every division of one kind of beat."""
+    priors, fills = [], []
+    for slots, kind in kinds:
+        natural = kind == (TERNARY if compound else BINARY)
+        if slots == 1:
+            prior, fill = 0.30, 0.5
+        elif kind == ODD:
+            prior, fill = ODD_PRIOR[slots], ODD_FILLED
+        else:
+            nominal = slots if natural else slots * (1.5 if compound else 2 / 3)
+            value = 2 ** round(np.log2(4 * nominal / beat_ql))
+            prior, fill = (BINARY_BY_VALUE if kind == BINARY else TERNARY_BY_VALUE).get(value, (0.003, 0.7))
+            if value > settings.finest:
+                prior = 0.0
+        if slots > 1 and not natural:
+            prior *= {"no": 0.0, "auto": 1.0, "yes": 4.0}[settings.triplets]
+        priors.append(float(np.log(prior)) if prior else UNREACHABLE)
+        fills.append(fill)
+    return priors, fills
+
+
+@njit(cache=True)
+def _fit_all(
+    times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, cut: Ints, slots: Ints,
+    prior: Floats, filled: Floats, w: Floats,
+) -> tuple[Floats, Ints]:
+    """Log score of every division of every beat, and the slots it gives the clusters."""
+    score = np.full(prior.shape, UNREACHABLE)
+    slot = np.zeros((len(times_s), len(slots)), dtype=np.int64)
+    for b in range(len(prior)):
+        period = beats_s[b + 1] - beats_s[b]
+        i, j = cut[b], cut[b + 1]
+        x = (times_s[i:j] - beats_s[b]) / period
+        for d in range(len(slots)):
+            s = slots[d]
+            sensible = s == 1 or (period / s > 0.035 and s < 4 * len(x) + 4)
+            if sensible and prior[b, d] > UNREACHABLE:
+                score[b, d] = prior[b, d] + _fit(x, repeats[i:j], period, s, filled[b, d], w, slot[i:j, d])
+    return score, slot
+
+
+@njit(cache=True)
+def _fit(
+    x: Floats, repeats: NDArray[np.bool_], period: float, slots: int, filled: float, w: Floats, out: Ints
+) -> float:
+    """Log score of the best slots for the phases `x` in one beat; `out` gets the slots.
+
+    The deviation is taken to be 0 at both beats. Slot number `slots` is the next beat, struck early.
+    """
+    on, off = np.log(w[7]), np.log(1.0 - w[7])
+    hit = np.log(filled) if slots > 1 else 0.0
+    miss = np.log(1.0 - filled) if slots > 1 else 0.0
+    n = len(x)
+    if n == 0:
+        return float(off + (slots - 1) * miss)
+    worst = w[4]
+    spread = np.sqrt(w[0] ** 2 + (w[1] * period) ** 2)
+    best = np.full((n, slots + 1), -1e18)
+    back = np.zeros((n, slots + 1), dtype=np.int64)
+    for i in range(n):
+        gap = (x[i] - x[i - 1] if i else max(x[0], 0.0)) * period
+        drift = np.sqrt(w[2] ** 2 + (w[3] * gap) ** 2)
+        norm = np.log(spread / 0.02) + np.log(drift / 0.02)
+        for k in range(slots + 1):
+            deviation = (x[i] - k / slots) * period
+            if abs(deviation) > 4.0 * spread + 0.5 * period / slots:
+                continue
+            here = -min(0.5 * (deviation / spread) ** 2, worst) - norm
+            strike = hit if k < slots else 0.0
+            if i == 0:
+                v = -min(0.5 * (deviation / drift) ** 2, worst)
+                best[i, k] = here + v + (on if k == 0 else off + (k - 1) * miss + strike)
+                continue
+            for k2 in range(k + 1):
+                v = best[i - 1, k2] + here
+                if k2 == k:
+                    v -= w[6] if repeats[i] else w[5]
+                else:
+                    change = deviation - (x[i - 1] - k2 / slots) * period
+                    v += (k - k2 - 1) * miss + strike - min(0.5 * (change / drift) ** 2, worst)
+                if v > best[i, k]:
+                    best[i, k] = v
+                    back[i, k] = k2
+    gap = max(1.0 - x[n - 1], 0.0) * period
+    drift = np.sqrt(w[2] ** 2 + (w[3] * gap) ** 2)
+    top: float = -1e18
+    arg = 0
+    for k in range(slots + 1):
+        deviation = (x[n - 1] - k / slots) * period
+        v = best[n - 1, k] - min(0.5 * (deviation / drift) ** 2, worst) + max(slots - 1 - k, 0) * miss
+        if v > top:
+            top, arg = v, k
+    for i in range(n - 1, -1, -1):
+        out[i] = arg
+        arg = back[i, arg]
+    return top
+
+
+@njit(cache=True)
+def _best_path(score: Floats, move: Floats) -> Ints:
+    """Viterbi: the column of every row with the highest sum of scores less the costs of moving."""
+    n, d = score.shape
+    back = np.zeros((n, d), dtype=np.int64)
+    total = score[0].copy()
+    for b in range(1, n):
+        new = np.empty(d)
+        for j in range(d):
+            top, arg = -1e18, 0
+            for i in range(d):
+                v = total[i] - move[i, j]
+                if v > top:
+                    top, arg = v, i
+            new[j] = top + score[b, j]
+            back[b, j] = arg
+        total = new
+    path = np.zeros(n, dtype=np.int64)
+    path[n - 1] = total.argmax()
+    for b in range(n - 1, 0, -1):
+        path[b - 1] = back[b, path[b]]
+    return path
+
+
+def _ornaments(performance: Performance, of_note: Ints, times_s: Floats, place: Ints) -> NDArray[np.bool_]:
+    """Which notes are grace notes: let go by the time a later cluster sounds on the same slot, or
+    struck again there."""
+    grace = np.zeros(len(of_note), dtype=np.bool_)
+    shared = (np.diff(place) == 0) & (np.diff(times_s) < GRACE_S)
+    late = of_note < len(shared)
+    k = of_note[late]
+    grace[late] = shared[k] & (performance.offsets_s[late] < times_s[k + 1] + 0.06)
+    later: set[tuple[str, int, int]] = set()
+    for i in range(len(of_note) - 1, -1, -1):
+        note = performance.notes[i]
+        key = (note.part, note.pitch, int(place[of_note[i]]))
+        grace[i] |= key in later
+        if not grace[i]:
+            later.add(key)
+    return grace
