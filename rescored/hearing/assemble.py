@@ -1,0 +1,91 @@
+"""Stage `assemble`: what was heard in every stem, and in the whole sound, as one performance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..music import PIANO, Audio, Heard, Note, Part, Performance, Pulse, Span
+from ..settings import NoteSettings
+from ..stage import Report, silent, stage
+
+SAME_ONSET_S = 0.05  # of one note that two stems have
+
+_STEMS = {
+    "vocals": Part("vocals", "Voice", program=52),
+    "guitar": Part("guitar", "Guitar", program=25),
+    "piano": PIANO,
+    "other": Part("other", "Accompaniment", staves=2),
+    "bass": Part("bass", "Bass", program=33),
+}
+_WHOLE = {  # the recording as it is, by what plays in it
+    "piano": PIANO,
+    "melody": Part("melody", "Melody", program=73),
+    "guitar": _STEMS["guitar"],
+    "piano-in-band": PIANO,
+    "band": Part("band", "Band", staves=2),
+}
+
+
+@stage(version=1)
+def assemble(
+    audio: Audio, stem_warnings: tuple[str, ...], heard: Mapping[str, Heard], pulse: Pulse,
+    *, settings: NoteSettings, report: Report = silent,
+) -> Performance:
+    """One performance of all stems, in score order, at the times of the whole recording.
+
+    A note that two stems have (same pitch, onsets within 50 ms) has leaked from one into the other
+    and is kept where it is louder. Raises `InputError` if no notes were heard at all.
+    """
+    parts = {stem: _part(stem, settings.instruments) for stem, h in heard.items() if h.notes}
+    if not parts:
+        raise InputError("No notes were heard in this recording.",
+                         "Choose what plays in it, or lower notes.onset_threshold.")
+    begin_s = audio.offset_s
+    notes = {stem: _placed(heard[stem].notes, part, begin_s, len(parts)) for stem, part in parts.items()}
+    near = [_placed(heard[stem].candidates, part, begin_s, len(parts)) for stem, part in parts.items()]
+    pedal = sorted((s for h in heard.values() for s in h.pedal), key=lambda s: s.start_s)
+    own = _without_bleed([n for found in notes.values() for n in found])
+    return Performance(
+        notes=own,
+        parts=tuple(p for p in parts.values() if any(n.part == p.id for n in own)),
+        pedal=tuple(Span(s.start_s + begin_s, s.end_s + begin_s) for s in pedal),
+        pulse=_later(pulse, begin_s),
+        candidates=tuple(n for found in near for n in found),
+        duration_s=begin_s + audio.duration_s,
+        warnings=tuple(dict.fromkeys([*audio.warnings, *stem_warnings, *(w for h in heard.values() for w in h.warnings)])),
+    )
+
+
+def _part(stem: str, instruments: str) -> Part:
+    """A stem's part; the stem that a piano in a band was heard in is a piano, whatever its name."""
+    return _WHOLE[instruments] if stem == "mix" or instruments == "piano-in-band" else _STEMS[stem]
+
+
+def _placed(notes: tuple[Note, ...], part: Part, begin_s: float, parts: int) -> tuple[Note, ...]:
+    """The notes in their part and at the recording's times; ids are told apart where there are several parts."""
+    prefix = f"{part.id}-" if parts > 1 else ""
+    return tuple(
+        replace(n, id=prefix + n.id, part=part.id, onset_s=n.onset_s + begin_s, offset_s=n.offset_s + begin_s)
+        for n in notes
+    )
+
+
+def _without_bleed(notes: list[Note]) -> tuple[Note, ...]:
+    kept: list[Note] = []
+    by_pitch: dict[int, list[Note]] = {}
+    for note in sorted(notes, key=lambda n: -n.velocity):
+        others = by_pitch.setdefault(note.pitch, [])
+        if not any(o.part != note.part and abs(o.onset_s - note.onset_s) <= SAME_ONSET_S for o in others):
+            others.append(note)
+            kept.append(note)
+    return tuple(kept)
+
+
+def _later(pulse: Pulse, begin_s: float) -> Pulse:
+    """The pulse counted from the begin of the recording: nothing is known of what lies before."""
+    before = np.zeros(round(begin_s * pulse.rate_hz))
+    return replace(pulse, beat=np.concatenate([before, pulse.beat]), downbeat=np.concatenate([before, pulse.downbeat]))
