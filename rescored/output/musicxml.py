@@ -106,7 +106,17 @@ def _complete_header(root: ElementTree.Element, score: Score, settings: Mapping[
         field = ElementTree.SubElement(
             ElementTree.SubElement(identification, "miscellaneous"), "miscellaneous-field", name=SETTINGS_FIELD)
         field.text = json.dumps(dict(settings), ensure_ascii=False)
-    described = zip(score.parts, channels(score.parts), root.findall("part-list/score-part"), strict=True)
+    part_list = root.find("part-list")
+    assert part_list is not None
+    for kind, justify, valign, text in (("title", "center", "top", score.title),
+                                        ("composer", "right", "bottom", score.composer)):
+        if text:
+            credit = ElementTree.Element("credit", page="1")
+            root.insert(list(root).index(part_list), credit)
+            ElementTree.SubElement(credit, "credit-type").text = kind
+            words = ElementTree.SubElement(credit, "credit-words", justify=justify, halign=justify, valign=valign)
+            words.text = text
+    described = zip(score.parts, channels(score.parts), part_list.findall("score-part"), strict=True)
     for index, (part, channel, element) in enumerate(described):
         element[:] = []
         identity = f"instrument-{index + 1}"
@@ -166,6 +176,7 @@ class _Writer:
             for voice in self._voices(part, staff, measure, accidentals):
                 written.insert(0, voice)
             result.append(written)
+        result[-1].rightBarline = "final"
         return result
 
     def _voices(self, part: Part, staff: int, measure: Measure, accidentals: Accidentals) -> Iterator[stream.Voice]:

@@ -1,0 +1,107 @@
+"""A transcription as files, side by side: song.musicxml, .mxl, .mid, .score.mid, .pdf, .json, stems."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tempfile
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import InputError
+from ..music import Audio, Stems, Transcription
+from .contract import from_json, to_json
+from .midi import performed_midi, written_midi
+
+_LONGEST_NAME_BYTES = 120  # file systems stop at 255, some tools earlier; endings need room too
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows keeps for itself
+
+
+def save(transcription: Transcription, folder: str | Path, name: str, *, stems: bool = False) -> dict[str, Path]:
+    """Write every file of a transcription into `folder`; returns their paths by kind.
+
+    Kinds: "musicxml", "mxl", "midi" (as performed), "score_midi" (as written), "pdf", "json", and with
+    `stems` "stems", a folder of FLAC files. Each file is written aside and renamed: none is ever half
+    there. `name` is made safe by `safe_name`.
+    """
+    from .engraving import to_pdf
+    from .musicxml import to_musicxml, to_mxl
+
+    folder, name = Path(folder), safe_name(name)
+    musicxml = to_musicxml(transcription.score, transcription.settings)
+    contents: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "musicxml": (".musicxml", musicxml.encode),
+        "mxl": (".mxl", lambda: to_mxl(musicxml)),
+        "midi": (".mid", lambda: performed_midi(transcription.performance, transcription.grid)),
+        "score_midi": (".score.mid", lambda: written_midi(transcription.score)),
+        "pdf": (".pdf", lambda: to_pdf(musicxml)),
+        "json": (".json", lambda: json.dumps(to_json(transcription), ensure_ascii=False).encode()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {kind: _write(folder / f"{name}{ending}", make()) for kind, (ending, make) in contents.items()}
+    if stems and transcription.stems:
+        paths["stems"] = folder / f"{name}.stems"
+        paths["stems"].mkdir(exist_ok=True)
+        for stem, audio in transcription.stems.audio.items():
+            _write(paths["stems"] / f"{safe_name(stem)}.flac", _flac(audio))
+    return paths
+
+
+def load(path: str | Path) -> Transcription:
+    """The transcription in a `song.json`, without its stems; raises InputError if it is none."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path.name} could not be read as JSON.", "Choose a .json file that rescored wrote.") from error
+    return from_json(data)
+
+
+def zip_stems(stems: Stems, name: str) -> bytes:
+    """The stems as one ZIP of FLAC files, for a download."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # FLAC does not get smaller
+        for stem, audio in stems.audio.items():
+            archive.writestr(f"{safe_name(name)}.stems/{safe_name(stem)}.flac", _flac(audio))
+    return out.getvalue()
+
+
+def safe_name(name: str) -> str:
+    """A file name without ending: letters and digits of any script, spaces and - _ . ( ) stay.
+
+    Never empty, never hidden, never a path, at most 120 bytes long.
+    """
+    kept = "".join(
+        c if unicodedata.category(c)[0] in "LMN" or c in " -_.()" else "_" for c in unicodedata.normalize("NFC", name))
+    kept = re.sub(r"_+", "_", re.sub(r"\s+", " ", kept))
+    kept = kept.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").strip(" ._-")
+    if not kept:
+        return "untitled"
+    return f"_{kept}" if _RESERVED.fullmatch(kept.split(".")[0]) else kept
+
+
+def _write(path: Path, content: bytes) -> Path:
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _flac(audio: Audio) -> bytes:
+    import numpy as np
+    import soundfile
+
+    out = io.BytesIO()
+    samples = audio.samples / max(1.0, float(np.abs(audio.samples).max(initial=0.0)))
+    soundfile.write(out, samples.T, audio.rate_hz, format="FLAC", subtype="PCM_24")
+    return out.getvalue()
