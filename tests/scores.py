@@ -125,9 +125,10 @@ def _read_line(text: str, part: str, staff: int, voice: int, measures: Sequence[
                 if note_id is None:
                     note_id = f"n{len(notes)}"
                     notes[note_id] = WrittenNote(
-                        id=note_id, part=part, pitch=12 * (name[2] + 1) + STEPS[step] + name[1], velocity=64 + len(notes) % 32,
-                        confidence=1.0, onset_ql=at, release_ql=float(at + length), grace=value == "g", staff=staff,
-                        duration_ql=length, voice=voice, staccato=bool(staccato), step=step, alter=name[1], octave=name[2])
+                        id=note_id, part=part, pitch=12 * (name[2] + 1) + STEPS[step] + name[1],
+                        velocity=64 + len(notes) % 32, confidence=1.0, onset_ql=at, release_ql=float(at + length),
+                        grace=value == "g", staff=staff, duration_ql=length, voice=voice, staccato=bool(staccato),
+                        step=step, alter=name[1], octave=name[2])
                 else:
                     known = notes[note_id]
                     notes[note_id] = WrittenNote(**{**vars(known), "duration_ql": known.duration_ql + length,

@@ -37,7 +37,8 @@ def beams(symbols: Sequence[Symbol]) -> list[list[Beam]]:
     counts = [_BEAMS[s.type] for s in symbols]
     result: list[list[Beam]] = [[] for _ in symbols]
     for level in range(1, max(counts) + 1):
-        for reaches, run in groupby(range(len(symbols)), lambda i, level=level: counts[i] >= level):
+        reaching = [count >= level for count in counts]
+        for reaches, run in groupby(range(len(symbols)), reaching.__getitem__):
             members = list(run)
             if reaches:
                 for i, beam in zip(members, _level(members, symbols), strict=True):
@@ -48,7 +49,8 @@ def beams(symbols: Sequence[Symbol]) -> list[list[Beam]]:
 def _level(members: list[int], symbols: Sequence[Symbol]) -> Iterator[Beam]:
     if len(members) > 1:
         yield "start"
-        yield from ["continue"] * (len(members) - 2)  # type: ignore[misc]
+        for _ in members[1:-1]:
+            yield "continue"
         yield "stop"
         return
     i = members[0]

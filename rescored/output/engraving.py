@@ -79,7 +79,7 @@ def _pdf(musicxml: str, fonts: str) -> bytes:
     import typst
 
     root = ElementTree.fromstring(musicxml)
-    inputs = {"title": root.findtext("work/work-title") or "", "composer": root.findtext("identification/creator") or ""}
+    inputs = {"title": root.findtext("work/work-title", ""), "composer": root.findtext("identification/creator", "")}
     engraving = Engraving(musicxml, **_PAPER)
     with tempfile.TemporaryDirectory() as folder:
         source = _TYPST
@@ -87,7 +87,7 @@ def _pdf(musicxml: str, fonts: str) -> bytes:
             Path(folder, f"{page}.svg").write_text(_for_typst(engraving.svg(page)), encoding="utf-8")
             if page > 1:
                 source += f"#pagebreak()\n#place(bottom + center, dy: 6mm)[{page}]\n"
-            source += f'#place(top + left, dx: -15mm, dy: -15mm, image("{page}.svg", width: 210mm))\n'
+            source += f'#place(top + left, dx: -15mm, dy: -15mm, image("{page}.svg", width: 210mm, height: 297mm))\n'
         Path(folder, "score.typ").write_text(source, encoding="utf-8")
         return bytes(typst.compile(f"{folder}/score.typ", font_paths=[fonts], sys_inputs=inputs))
 
@@ -95,7 +95,7 @@ def _pdf(musicxml: str, fonts: str) -> bytes:
 def _for_typst(svg: str) -> str:
     """With the names of fonts that are there, and without the heading, whose place typst fills."""
     svg = re.sub(r'<g id="[^"]*" class="pgHead[^"]*">.*?</g>', "", svg, flags=re.DOTALL)
-    return svg.replace("Times, serif", "Liberation Serif").replace('font-family="Times"', 'font-family="Liberation Serif"')
+    return re.sub(r'font-family="Times[^"]*"', 'font-family="Liberation Serif"', svg)
 
 
 @cache

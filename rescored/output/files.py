@@ -57,7 +57,7 @@ def load(path: str | Path) -> Transcription:
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path.name} could not be read as JSON.", "Choose a .json file that rescored wrote.") from error
+        raise InputError(f"{path.name} is not readable as JSON.", "Choose a .json file that rescored wrote.") from error
     return from_json(data)
 
 

@@ -59,7 +59,7 @@ _TIES = {(False, True): "start", (True, True): "continue", (True, False): "stop"
 
 def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
     """The score as a MusicXML 4.0 document; `settings` are kept in it as a `miscellaneous-field`."""
-    root = ScoreExporter(_Writer(score).stream(), makeNotation=False).parse()
+    root = ScoreExporter(_Writer(score).write(), makeNotation=False).parse()
     _complete_header(root, score, settings)
     for index, part in enumerate(root.findall("part")):
         for measure, element in zip(score.measures, part.findall("measure"), strict=True):
@@ -139,7 +139,7 @@ class _Writer:
         self.keys = {k.measure: k for k in score.keys}
         self.pieces: dict[str, int] = defaultdict(int)  # noteheads so far, by note id
 
-    def stream(self) -> stream.Score:
+    def write(self) -> stream.Score:
         result = stream.Score()
         result.insert(0, metadata.Metadata(title=self.score.title))
         for index, part in enumerate(self.score.parts):
