@@ -334,6 +334,13 @@ class KeySignature:
     fifths: int
     mode: Literal["major", "minor"]
 
+    @property
+    def name(self) -> str:
+        """Such as "C major" or "B♭ minor"."""
+        place = self.fifths + (1 if self.mode == "major" else 4)  # of the tonic in F C G D A E B
+        accidental = "♯" * max(place // 7, 0) + "♭" * max(-(place // 7), 0)
+        return f"{'FCGDAEB'[place % 7]}{accidental} {self.mode}"
+
 
 @dataclass(frozen=True)
 class Voiced:

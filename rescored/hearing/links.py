@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _download(url: str, aside: Path, max_minutes: float, report: Report) -> str:
         "allowed_extractors": ["youtube"], "noplaylist": True, "cachedir": False,
         "format": "bestaudio[protocol=https]/best[protocol=https]", "fixup": "never",
         "outtmpl": {"default": "sound.%(ext)s"}, "paths": {"home": str(aside / "whole")},
-        "socket_timeout": 15, "retries": 2, "extractor_retries": 1, "fragment_retries": 2,
+        "socket_timeout": 8, "retries": 2, "extractor_retries": 1, "fragment_retries": 2,
         "max_filesize": MAX_MB * 10**6, "progress_hooks": [_Progress(report)], "js_runtimes": _js_runtimes(),
         "cookiefile": _cookies(aside), "quiet": True, "noprogress": True, "logger": log, "color": "never",
     }
@@ -262,12 +263,14 @@ def _cookies(aside: Path) -> str | None:
 
 def _sweep(folder: Path) -> None:
     """Drop what was not asked for in a long time, then the oldest until the rest fits."""
-    ages = sorted((entry.stat().st_mtime, entry) for entry in folder.iterdir() if entry.is_dir())
-    total = sum(file.stat().st_size for file in folder.glob("*/*"))
-    for modified, entry in ages:
-        age_s = time.time() - modified
-        abandoned = entry.name.startswith("part-") and age_s > 3600
-        whole = not entry.name.startswith("part-")
-        if abandoned or (whole and (age_s > KEEP_DAYS * 86400 or total > KEEP_GB * 1e9)):
-            total -= sum(file.stat().st_size for file in entry.glob("*"))
+    entries = []
+    for entry in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process sweeps, too
+            size = sum(file.stat().st_size for file in entry.rglob("*"))
+            entries.append((time.time() - entry.stat().st_mtime, size, entry))
+    total = sum(size for _, size, _ in entries)
+    for age_s, size, entry in sorted(entries, reverse=True):
+        in_work = entry.name.startswith("part-")
+        if age_s > 3600 if in_work else age_s > KEEP_DAYS * 86400 or total > KEEP_GB * 1e9:
+            total -= size
             shutil.rmtree(entry, ignore_errors=True)

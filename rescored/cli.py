@@ -1,0 +1,226 @@
+"""The command line: `rescored transcribe`, `rescored settings`. Nothing heavy is loaded before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from . import PRESETS, RescoredError, Settings, SettingsError, __version__
+from .settings import describe_range
+
+if TYPE_CHECKING:
+    from .music import Recording, Transcription
+    from .stage import Event, Listener
+    from .store import Store
+
+FAILED, BROKEN, INTERRUPTED = 2, 1, 130  # exit codes: an input is bad; rescored is; Ctrl-C
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0, 2 if something was wrong with an input or a setting, 1 for a bug."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except RescoredError as error:
+        print(f"rescored: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("rescored: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rescored", description="Turns a recording into sheet music.")
+    parser.add_argument("--version", action="version", version=f"rescored {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "transcribe", help="write the score of recordings, MIDI performances or YouTube links",
+        epilog="Each song.wav becomes song.musicxml, song.pdf, song.mid ... in DIR. One bad input does not stop "
+               "the others; the exit code is 2 if any failed.")
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help="an audio, video or MIDI file, or a link")
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (default: here)")
+    command.add_argument("--preset", default="solo-piano", metavar="NAME",
+                         help=f"what is in the recording: {', '.join(PRESETS)}, or a JSON file of settings")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="changes",
+                         help="change a setting (`rescored settings` lists them); may be given several times")
+    command.add_argument("--passage", metavar="FROM-TO", help="only this passage, such as 0:30-1:10 or 90-")
+    command.add_argument("--stems", action="store_true", help="keep the separated instruments as FLAC files")
+    command.set_defaults(run=_transcribe)
+
+    command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")
+    command.set_defaults(run=_settings)
+    return parser
+
+
+# ---------------------------------------------------------------- transcribe
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one input."""
+
+    source: str
+    state: Literal["done", "failed", "broken"]
+    text: str
+
+
+def _transcribe(options: argparse.Namespace) -> int:
+    settings = Settings.preset(options.preset).changed(_changes(options.changes) | _passage(options.passage))
+    from .store import Store
+
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"The folder {options.out} cannot be made.", "Choose another --out.") from error
+    store, taken, outcomes = Store(), set[str](), []
+    for source in options.inputs:
+        try:
+            with _progress(source) as listen:
+                text = _one(source, options.out, taken, settings, store, listen, stems=options.stems)
+            outcomes.append(_Outcome(source, "done", text))
+        except RescoredError as error:
+            outcomes.append(_Outcome(source, "failed", str(error)))
+        except Exception as error:
+            traceback.print_exc()
+            outcomes.append(_Outcome(source, "broken", f"This is a bug in rescored: {type(error).__name__}: {error}"))
+    _show(outcomes)
+    states = {outcome.state for outcome in outcomes}
+    return BROKEN if "broken" in states else FAILED if "failed" in states else 0
+
+
+def _one(source: str, folder: Path, taken: set[str], settings: Settings, store: Store, listen: Listener, *,
+         stems: bool) -> str:
+    """Transcribe one input into the folder; says in a line what came out."""
+    from .hearing.sources import open_source
+    from .output.files import save
+    from .pipeline import transcribe
+    from .stage import Event
+
+    def report(fraction: float, text: str = "") -> None:
+        listen(Event("open_source", "running", fraction, text))
+
+    recording = open_source(source, max_minutes=settings.audio.max_minutes, report=report)
+    name = _free_name(source, recording, taken)
+    transcription = transcribe(recording, settings, store=store, listen=listen)
+    save(transcription, folder, name, stems=stems)
+    return f"{folder / name}.musicxml: {_summary(transcription)}"
+
+
+def _free_name(source: str, recording: Recording, taken: set[str]) -> str:
+    """The name of an input's files: its own, numbered where another input of this batch has it."""
+    from .output.files import safe_name
+
+    wanted = name = safe_name(recording.title if recording.url else Path(source).stem)
+    number = 1
+    # Without regard to case, as on macOS; and "song.score" would take the written MIDI of "song".
+    while (name_taken := name.casefold().removesuffix(".score")) in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    taken.add(name_taken)
+    return name
+
+
+def _summary(transcription: Transcription) -> str:
+    score = transcription.score
+    metre, key = score.time_signatures[0], score.keys[0]
+    warnings = "".join(f"\n  Note: {warning}" for warning in transcription.warnings)
+    return f"{len(score.measures)} measures, {metre.numerator}/{metre.denominator}, {key.name}{warnings}"
+
+
+def _changes(given: list[str]) -> dict[str, str]:
+    changes = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {text} has no value.", "Write it as section.name=value.")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def _passage(text: str | None) -> dict[str, float]:
+    """`FROM-TO`, each in seconds, m:ss or h:mm:ss, or left out."""
+    if text is None:
+        return {}
+    clock = r"((?:\d+:){0,2}\d+(?:\.\d+)?)?"
+    found = re.fullmatch(rf"{clock}\s*[-–]\s*{clock}", text.strip())
+    if not found or not any(found.groups()):
+        raise SettingsError(f"--passage {text} is no passage.", "Write it as 0:30-1:10, or 0:30- for all after it.")
+    start_s, end_s = (
+        sum(float(part) * 60**i for i, part in enumerate(reversed((time or "0").split(":"))))
+        for time in found.groups())
+    if found[2] and end_s <= start_s:
+        raise SettingsError(f"--passage {text} ends before it begins.", "Write it as 0:30-1:10.")
+    return {"audio.start_s": start_s, "audio.end_s": end_s}
+
+
+@contextmanager
+def _progress(source: str) -> Iterator[Listener]:
+    """A listener that draws a bar a stage on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    from .service.progress import WORDS
+
+    console = Console(stderr=True)
+    console.print(source, markup=False, highlight=False)
+    columns = TextColumn("  {task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(event: Event) -> None:
+            stage, _, label = event.stage.partition(":")
+            if event.stage not in tasks:
+                words = WORDS.get(stage, stage) + (f" ({label})" if label else "")
+                tasks[event.stage] = progress.add_task(words, total=1.0)
+            progress.update(tasks[event.stage], completed=event.fraction)
+
+        yield listen
+
+
+def _show(outcomes: list[_Outcome]) -> None:
+    """What became of every input: a table on a terminal, else a line each."""
+    if not sys.stdout.isatty():
+        for outcome in outcomes:
+            print(f"{outcome.state}: {outcome.source}: {outcome.text}")
+        return
+    _table(("input", "", "result"), [(o.source, o.state, o.text) for o in outcomes])
+
+
+# ---------------------------------------------------------------- settings
+
+
+def _settings(options: argparse.Namespace) -> int:
+    del options
+    rows = []
+    for name, value, item in Settings().leaves():
+        shown = str(value).lower() if isinstance(value, bool) else str(value) or '""'
+        rows.append((name, shown, describe_range(item), str(item.metadata["help"])))
+    if sys.stdout.isatty():
+        _table(("setting", "default", "takes", "meaning"), rows)
+    else:
+        for row in rows:
+            print("\t".join(row))
+    return 0
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # as Text: names may hold what rich takes for markup
+    Console().print(table)
