@@ -101,6 +101,9 @@ class SeparateSettings(Section):
     model: str = choice(
         "none", "Demucs model that takes the recording apart; none = transcribe it as it is",
         of=("none", "htdemucs", "htdemucs_ft", "htdemucs_6s"))
+    quality: str = choice(
+        "quick", "fine = the fine-tuned models, quarter overlap, two passes: about ten times slower",
+        of=("quick", "fine"), advanced=False)
     overlap: float = choice(0.1, "Overlap of neighbouring segments; more is finer and slower", lo=0.05, hi=0.5)
     shifts: int = choice(0, "Average over this many shifted passes; more is finer and slower", lo=0, hi=10)
 
@@ -151,7 +154,7 @@ class MetreSettings(Section):
 class QuantiseSettings(Section):
     """Stage `quantise`."""
 
-    finest: int = choice(16, "Shortest note value: 8 = eighths, 16 = sixteenths ...", of=(4, 8, 16, 32))
+    finest: int = choice(32, "Shortest note value: 8 = eighths, 16 = sixteenths ...", of=(4, 8, 16, 32))
     triplets: str = choice("auto", "Whether beats may be divided in three", of=("auto", "yes", "no"))
 
 

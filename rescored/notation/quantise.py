@@ -22,7 +22,7 @@ from ..stage import Report, silent, stage
 from .clusters import cluster, cluster_times
 from .ticks import PER_QUARTER, beat_ticks, to_ql
 
-BINARY, TERNARY, ODD = 0, 1, 2
+BINARY, TERNARY, OTHER = 0, 1, 2
 EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
 UNREACHABLE = -1e9
@@ -40,16 +40,21 @@ class Weights:
     collide: float = 2.0  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
     switch: float = 6.0  # from binary to ternary and the like
+    change: float = 0.9  # from one division to another
     beat_filled: float = 0.95  # chance that something is struck on a beat
 
 
-# Division of a beat by the note value of its slots (quarter = 4, eighth = 8 ...): how often, and how
-# often an inner slot is filled. Ternary values are those of the nominal note: 8 = triplet eighths.
-BINARY_BY_VALUE = {1: (0.01, 0.9), 2: (0.05, 0.9), 4: (0.30, 0.80), 8: (0.35, 0.80), 16: (0.28, 0.65),
-                   32: (0.07, 0.45), 64: (0.003, 0.70)}
-TERNARY_BY_VALUE = {4: (0.05, 0.85), 8: (0.45, 0.75), 16: (0.25, 0.60), 32: (0.03, 0.40)}
-ODD_PRIOR = {5: 0.02, 7: 0.01}
-ODD_FILLED = 0.95
+# How often a beat is divided so that its slots are eighths (8), sixteenths (16) ..., nominally, and how
+# often each inner slot is then struck: counted in quartets and piano pieces of music21's corpus, smoothed.
+BINARY_BY_VALUE = {1: 0.02, 2: 0.10, 4: 0.25, 8: 0.38, 16: 0.28, 32: 0.05, 64: 0.003}
+TERNARY_BY_VALUE = {4: 0.05, 8: 0.42, 16: 0.25, 32: 0.03}
+ODD = {5: 0.01, 7: 0.005}
+UNDIVIDED = 0.25
+FILLED = {
+    1: (), 2: (0.95,), 3: (0.88, 0.95), 4: (0.56, 0.74, 0.93), 5: (0.95,) * 4, 6: (0.55, 0.85, 0.6, 0.93, 0.9),
+    7: (0.95,) * 6, 8: (0.5, 0.35, 0.4, 0.5, 0.5, 0.5, 0.75), 12: (0.2, 0.2, 0.35, 0.8, 0.2, 0.4, 0.35, 0.75, 0.4, 0.4, 0.6),
+    16: (0.4,) * 14 + (0.8,),
+}
 
 
 @stage(version=1)
@@ -112,71 +117,63 @@ def _places(
     settings: QuantiseSettings, weights: Weights = Weights(),
 ) -> Ints:
     """Ticks of every cluster."""
-    slots, classes, prior, filled = _divisions(ticks, grid, settings)
+    divisions = [(s, BINARY) for s in (1, 2, 4, 8, 16)] + [(s, TERNARY) for s in (1, 3, 6, 12)]
+    divisions += [(s, OTHER) for s in (5, 7)]
+    slots, classes = np.ascontiguousarray(np.array(divisions, dtype=np.int64).T)
+    strike = np.zeros((len(slots), slots.max()))  # log odds that a slot is struck rather than not
+    silence = np.zeros(len(slots))  # log chance that none is
+    for d, s in enumerate(slots.tolist()):
+        chance = np.array(FILLED[s])
+        strike[d, 1:s], silence[d] = np.log(chance / (1 - chance)), np.log(1 - chance).sum()
+    prior = _priors(divisions, ticks, grid, settings)
     edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
     cut = np.searchsorted(times_s, beats_s - edge_s)
     cut[0], cut[-1] = 0, len(times_s)
     w = np.array([weights.deviation_s, weights.deviation_rel, weights.drift_s, weights.drift_rel,
                   weights.worst, weights.collide, weights.repeat, weights.beat_filled])
-    score, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior, filled, w)
-    path = _best_path(score, weights.switch * (classes[:, None] != classes[None, :]))
+    score, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior, strike, silence, w)
+    differs = (slots[:, None] != slots[None, :]) & (slots[:, None] > 1) & (slots[None, :] > 1)
+    path = _best_path(score, weights.switch * (classes[:, None] != classes[None, :]) + weights.change * differs)
     beat = np.repeat(np.arange(len(path)), np.diff(cut))
     chosen = path[beat]
     length = np.diff(ticks)[beat]
     return np.asarray(ticks[beat] + slot[np.arange(len(times_s)), chosen] * length // slots[chosen])
 
 
-def _divisions(
-    ticks: Ints, grid: BeatGrid, settings: QuantiseSettings
-) -> tuple[Ints, Ints, Floats, Floats]:
-    """Slots and class of every division, shape (d,); log prior and fill by beat, shape (beats, d)."""
-    kinds = [(s, BINARY) for s in (1, 2, 4, 8, 16)] + [(s, TERNARY) for s in (1, 3, 6, 12)]
-    kinds += [(5, ODD), (7, ODD)]
-    signatures = grid.time_signatures
-    starts = np.array([float(s.ql) for s in signatures[1:]])
-    lengths = np.diff(ticks)
-    prior = np.full((len(lengths), len(kinds)), UNREACHABLE)
-    filled = np.full((len(lengths), len(kinds)), 0.5)
-    rows: dict[tuple[int, bool], tuple[list[float], list[float]]] = {}
+def _priors(
+    divisions: list[tuple[int, int]], ticks: Ints, grid: BeatGrid, settings: QuantiseSettings
+) -> Floats:
+    """Log prior of every division of every beat, shape (beats, divisions)."""
+    starts = [float(s.ql) for s in grid.time_signatures[1:]]
     of_beat = np.searchsorted(starts, ticks[:-1] / PER_QUARTER + 1e-6, side="right")
-    for b, (length, k) in enumerate(zip(lengths.tolist(), of_beat.tolist(), strict=True)):
-        signature = signatures[k]
-        key = (length, signature.compound)
+    rows: dict[tuple[int, bool], Floats] = {}
+    result = np.empty((len(ticks) - 1, len(divisions)))
+    for b, (length, k) in enumerate(zip(np.diff(ticks).tolist(), of_beat.tolist(), strict=True)):
+        key = (length, grid.time_signatures[k].compound)
         if key not in rows:
-            rows[key] = _row(kinds, length / PER_QUARTER, signature.compound, settings)
-        prior[b], filled[b] = rows[key]
-    slots, classes = np.array(kinds, dtype=np.int64).T
-    return np.ascontiguousarray(slots), classes, prior, filled
+            chances = [_prior(s, kind, length / PER_QUARTER, key[1], settings) for s, kind in divisions]
+            rows[key] = np.array([np.log(c) if c else UNREACHABLE for c in chances])
+        result[b] = rows[key]
+    return result
 
 
-def _row(
-    kinds: list[tuple[int, int]], beat_ql: float, compound: bool, settings: QuantiseSettings
-) -> tuple[list[float], list[float]]:
-    """Log prior and fill of every division of one kind of beat."""
-    priors, fills = [], []
-    for slots, kind in kinds:
-        natural = kind == (TERNARY if compound else BINARY)
-        if slots == 1:
-            prior, fill = 0.30, 0.5
-        elif kind == ODD:
-            prior, fill = ODD_PRIOR[slots], ODD_FILLED
-        else:
-            nominal = slots if natural else slots * (1.5 if compound else 2 / 3)
-            value = 2 ** round(np.log2(4 * nominal / beat_ql))
-            prior, fill = (BINARY_BY_VALUE if kind == BINARY else TERNARY_BY_VALUE).get(value, (0.003, 0.7))
-            if value > settings.finest:
-                prior = 0.0
-        if slots > 1 and not natural:
-            prior *= {"no": 0.0, "auto": 1.0, "yes": 4.0}[settings.triplets]
-        priors.append(float(np.log(prior)) if prior else UNREACHABLE)
-        fills.append(fill)
-    return priors, fills
+def _prior(slots: int, kind: int, beat_ql: float, compound: bool, settings: QuantiseSettings) -> float:
+    """How likely a beat is to be divided so; 0 where the settings forbid it."""
+    if slots == 1:
+        return UNDIVIDED
+    natural = kind == (TERNARY if compound else BINARY)
+    nominal = slots if natural else slots * (1.5 if compound else 2 / 3)  # as written, tuplets apart
+    value = 2 ** round(np.log2(4 * nominal / beat_ql))
+    if value > settings.finest:
+        return 0.0
+    chance = ODD[slots] if kind == OTHER else (BINARY_BY_VALUE if kind == BINARY else TERNARY_BY_VALUE).get(value, 0.003)
+    return chance * (1.0 if natural else {"no": 0.0, "auto": 1.0, "yes": 4.0}[settings.triplets])
 
 
 @njit(cache=True)
 def _fit_all(
     times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, cut: Ints, slots: Ints,
-    prior: Floats, filled: Floats, w: Floats,
+    prior: Floats, strike: Floats, silence: Floats, w: Floats,
 ) -> tuple[Floats, Ints]:
     """Log score of every division of every beat, and the slots it gives the clusters."""
     score = np.full(prior.shape, UNREACHABLE)
@@ -189,24 +186,24 @@ def _fit_all(
             s = slots[d]
             sensible = s == 1 or (period / s > 0.035 and s < 4 * len(x) + 4)
             if sensible and prior[b, d] > UNREACHABLE:
-                score[b, d] = prior[b, d] + _fit(x, repeats[i:j], period, s, filled[b, d], w, slot[i:j, d])
+                score[b, d] = prior[b, d] + _fit(
+                    x, repeats[i:j], period, s, strike[d], silence[d], w, slot[i:j, d])
     return score, slot
 
 
 @njit(cache=True)
 def _fit(
-    x: Floats, repeats: NDArray[np.bool_], period: float, slots: int, filled: float, w: Floats, out: Ints
+    x: Floats, repeats: NDArray[np.bool_], period: float, slots: int, strike: Floats, silence: float,
+    w: Floats, out: Ints,
 ) -> float:
     """Log score of the best slots for the phases `x` in one beat; `out` gets the slots.
 
     The deviation is taken to be 0 at both beats. Slot number `slots` is the next beat, struck early.
     """
     on, off = np.log(w[7]), np.log(1.0 - w[7])
-    hit = np.log(filled) if slots > 1 else 0.0
-    miss = np.log(1.0 - filled) if slots > 1 else 0.0
     n = len(x)
     if n == 0:
-        return float(off + (slots - 1) * miss)
+        return float(off + silence)
     worst = w[4]
     spread = np.sqrt(w[0] ** 2 + (w[1] * period) ** 2)
     best = np.full((n, slots + 1), -1e18)
@@ -220,10 +217,10 @@ def _fit(
             if abs(deviation) > 4.0 * spread + 0.5 * period / slots:
                 continue
             here = -min(0.5 * (deviation / spread) ** 2, worst) - norm
-            strike = hit if k < slots else 0.0
+            struck = strike[k] if k < slots else 0.0
             if i == 0:
-                v = -min(0.5 * (deviation / drift) ** 2, worst)
-                best[i, k] = here + v + (on if k == 0 else off + (k - 1) * miss + strike)
+                v = here - min(0.5 * (deviation / drift) ** 2, worst)
+                best[i, k] = v + silence + (on if k == 0 else off + struck)
                 continue
             for k2 in range(k + 1):
                 v = best[i - 1, k2] + here
@@ -231,7 +228,7 @@ def _fit(
                     v -= w[6] if repeats[i] else w[5]
                 else:
                     change = deviation - (x[i - 1] - k2 / slots) * period
-                    v += (k - k2 - 1) * miss + strike - min(0.5 * (change / drift) ** 2, worst)
+                    v += struck - min(0.5 * (change / drift) ** 2, worst)
                 if v > best[i, k]:
                     best[i, k] = v
                     back[i, k] = k2
@@ -241,7 +238,7 @@ def _fit(
     arg = 0
     for k in range(slots + 1):
         deviation = (x[n - 1] - k / slots) * period
-        v = best[n - 1, k] - min(0.5 * (deviation / drift) ** 2, worst) + max(slots - 1 - k, 0) * miss
+        v = best[n - 1, k] - min(0.5 * (deviation / drift) ** 2, worst)
         if v > top:
             top, arg = v, k
     for i in range(n - 1, -1, -1):
