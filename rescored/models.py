@@ -34,7 +34,8 @@ def device() -> str:
     if chosen in ("", "auto"):
         return next(name for name, available in there.items() if available)
     if not there.get(chosen.split(":")[0]):
-        raise SettingsError(f"RESCORED_DEVICE is {chosen!r}, which this machine has not.", "Set it to cpu or unset it.")
+        raise SettingsError(f"RESCORED_DEVICE is {chosen!r}, which this machine has not.",
+                            "Set it to cpu or unset it.")
     return chosen
 
 

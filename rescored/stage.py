@@ -50,16 +50,21 @@ class Stage(Protocol):
 
     __name__: str
     version: int
+    kept: bool
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def stage(*, version: int) -> Callable[[F], F]:
-    """Mark a function as a stage; raise `version` whenever its result changes for the same input."""
+def stage(*, version: int, kept: bool = True) -> Callable[[F], F]:
+    """Mark a function as a stage; raise `version` whenever its result changes for the same input.
+
+    `kept=False`: its result depends on this machine at this moment, and is never stored.
+    """
 
     def mark(function: F) -> F:
         function.version = version  # type: ignore[attr-defined]
+        function.kept = kept  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -87,7 +92,8 @@ class Runner:
         self.listen(Event(name, "running"))
         key = codec.key(function.__name__, cast(Stage, function).version, inputs, settings)
         kind = get_type_hints(function)["return"]
-        result = self.store.get(key, kind) if self.store else None
+        store = self.store if cast(Stage, function).kept else None
+        result = store.get(key, kind) if store else None
         cached = result is not None
         if result is None:
 
@@ -96,8 +102,8 @@ class Runner:
 
             extra = {} if settings is None else {"settings": settings}
             result = function(*inputs, **extra, report=report)
-            if self.store:
-                result = self.store.put(key, result, kind)
+            if store:
+                result = store.put(key, result, kind)
         seconds = time.perf_counter() - began
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.listen(Event(name, "done", 1.0, result=result, cached=cached, seconds=seconds))

@@ -1,0 +1,122 @@
+"""The recording taken apart: drums, bass, voice and the rest, each on its own."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import ModelUnavailable
+from ..music import Audio, Separator, Stems
+from ..settings import SeparateSettings
+from ..stage import Report, silent, stage
+from .network import Network, network
+from .overlap import Level, Samples, cut, offsets, overlap_add
+from .resample import resample
+
+SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
+WORTH_TRYING = 6  # segments: shorter recordings gain less from a lower precision than trying it costs
+
+
+@stage(version=1, kept=False)
+def find_separator(*, settings: SeparateSettings, report: Report = silent) -> Separator:
+    """The separator that was asked for, its weights fetched and loaded, or "none" with a warning."""
+    name = _demucs_name(settings)
+    if name == "none":
+        return Separator("none")
+    try:
+        network(name, report)
+    except ModelUnavailable as error:
+        return Separator("none", (f"{error.problem} The recording was not taken apart. {error.remedy}",))
+    return Separator(name)
+
+
+def _demucs_name(settings: SeparateSettings) -> str:
+    fine = settings.quality == "fine" and settings.model == "htdemucs"
+    return "htdemucs_ft" if fine else settings.model
+
+
+@stage(version=1)
+def separate(
+    audio: Audio, separator: Separator | None = None, *, settings: SeparateSettings, report: Report = silent
+) -> Stems:
+    """Take the recording apart with Demucs; stems have its length, rate and channels.
+
+    `separator` is what `find_separator` found (None = ask it). "none" gives the one stem "mix".
+    Hybrid Transformer Demucs: Rouard, Massa & Défossez, ICASSP 2023. Averaging shifted passes:
+    Défossez et al., "Music source separation in the waveform domain", 2019.
+    """
+    separator = separator or find_separator(settings=settings, report=report)
+    if separator.name == "none":
+        return Stems({"mix": audio}, "none", separator.warnings)
+    with network(separator.name, report).at_work(report) as net:
+        samples = _as_heard(audio, net)
+        stems = _take_apart(samples, net, settings, report)
+        sounds = {name: _as_recorded(stem, net, audio) for name, stem in zip(net.stems, stems, strict=True)}
+        return Stems(sounds, separator.name, separator.warnings + net.warnings)
+
+
+def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, report: Report) -> Samples:
+    """Stems (stems, channels, n) of samples (channels, n), at the network's rate."""
+    fine = settings.quality == "fine"
+    overlap = max(settings.overlap, 0.25) if fine else settings.overlap
+    origins = _origins(max(settings.shifts, 2) if fine else settings.shifts, net.rate_hz)
+    n, level = samples.shape[1], Level.of(samples)
+    total = sum(len(offsets(n, net.segment, overlap, origin)) for origin in origins)
+    if total >= WORTH_TRYING:
+        net.choose_precision(_loudest(samples, net.segment, level), report)
+    done = 0
+
+    def estimate(windows: Samples) -> Samples:
+        nonlocal done
+        report(done / total, f"segment {done + 1} of {total}")
+        done += len(windows)
+        return net(windows)
+
+    stems = _room((len(net.stems), *samples.shape))
+    for origin in origins:
+        for start, block in overlap_add(
+            estimate, samples, level, segment=net.segment, overlap=overlap, batch=net.batch, origin=origin
+        ):
+            stems[..., start : start + block.shape[-1]] += block / len(origins)
+    return stems
+
+
+def _origins(shifts: int, rate_hz: int) -> list[int]:
+    """Where the grid of segments begins in each pass: up to half a second before the sound."""
+    chance, furthest = random.Random(0), rate_hz // 2
+    return [chance.randint(0, furthest) - furthest for _ in range(shifts)] or [0]
+
+
+def _loudest(samples: Samples, segment: int, level: Level) -> Samples:
+    starts = range(0, samples.shape[1], segment)
+    return max((cut(samples, start, segment, level) for start in starts), key=lambda window: float((window**2).sum()))
+
+
+def _room(shape: tuple[int, ...]) -> Samples:
+    """Zeros; from `SPILL_BYTES` on in a nameless file, so that long recordings do not fill the memory."""
+    if np.prod(shape) * 4 < SPILL_BYTES:
+        return np.zeros(shape, dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="rescored") as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def _as_heard(audio: Audio, net: Network) -> Samples:
+    """The samples at the network's rate and in its channels."""
+    samples = resample(audio.samples, audio.rate_hz, net.rate_hz)
+    if len(samples) != net.channels:
+        samples = np.broadcast_to(samples.mean(axis=0, keepdims=True), (net.channels, samples.shape[1]))
+    return samples
+
+
+def _as_recorded(stem: Samples, net: Network, audio: Audio) -> Audio:
+    """A stem at the recording's rate, length and channels."""
+    channels, n = audio.samples.shape
+    if channels != len(stem):
+        stem = np.broadcast_to(stem.mean(axis=0, keepdims=True, dtype=np.float32), (channels, stem.shape[1]))
+    stem = resample(stem, net.rate_hz, audio.rate_hz)
+    stem = np.pad(stem, ((0, 0), (0, max(n - stem.shape[1], 0))))[:, :n] if stem.shape[1] != n else stem
+    return replace(audio, samples=stem)
+
