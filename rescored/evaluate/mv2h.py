@@ -191,7 +191,7 @@ def _agreement(estimate: Sequence[tuple[int, T]], reference: Sequence[tuple[int,
 
 
 def _spans(entries: Sequence[tuple[int, T]], end_ms: int) -> Iterator[tuple[int, int, T]]:
-    for (start, value), end in zip(entries, [*(start for start, _ in entries[1:]), end_ms], strict=True):
+    for (start, value), end in zip(entries, [*(start for start, _ in entries[1:]), end_ms], strict=False):
         yield start, min(end, end_ms), value
 
 
