@@ -215,7 +215,10 @@ class _Writer:
             return rest
         heads = [self._head(self.score.note[n], part, symbol, shown)
                  for n, shown in zip(symbol.notes, printed, strict=True)]
-        element = heads[0] if len(heads) == 1 else chord.Chord(heads)
+        element = heads[0]
+        if len(heads) > 1:
+            element = chord.Chord(heads)
+            element.sortAscending = lambda: None  # they are; music21 would copy every chord to sort it
         element.duration = lasting
         if symbol.staccato:
             element.articulations.append(articulations.Staccato())
