@@ -1,4 +1,4 @@
-"""The command line: `rescored transcribe`, `rescored settings`. Nothing heavy is loaded before it is needed."""
+"""The command line: `rescored transcribe`, `settings`, `evaluate`. Nothing heavy is loaded before it is needed."""
 
 from __future__ import annotations
 
@@ -57,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")
     command.set_defaults(run=_settings)
+
+    command = commands.add_parser("evaluate", help="compare a transcription with a reference: MusicXML, MIDI or JSON")
+    command.add_argument("estimate", metavar="PRED", help="what is to be judged")
+    command.add_argument("reference", metavar="REF", help="what is right")
+    command.set_defaults(run=_evaluate)
     return parser
 
 
@@ -211,6 +216,13 @@ def _settings(options: argparse.Namespace) -> int:
     else:
         for row in rows:
             print("\t".join(row))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .evaluate import evaluate, table
+
+    print(table(evaluate(options.estimate, options.reference)))
     return 0
 
 

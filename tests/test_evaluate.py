@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rescored.cli import main
 from rescored.errors import InputError
 from rescored.evaluate import FIGURES, Piece, compare, evaluate, read, table
 from rescored.evaluate.mv2h import Music, Note, mv2h
@@ -293,3 +294,11 @@ def test_the_table_says_what_every_figure_means(tmp_path):
     shown = table(evaluate(path, path)).splitlines()
     assert len(shown) == len(evaluate(path, path))
     assert any(line.startswith("mv2h ") and "1.000" in line and "McLeod" in line for line in shown)
+
+
+def test_the_command_line_prints_the_table(tmp_path, capsys):
+    path = str(write_musicxml(tmp_path / "a.musicxml"))
+    assert main(["evaluate", path, path]) == 0
+    assert "spelling" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "missing.mid"), path]) == 2
+    assert "missing.mid" in capsys.readouterr().err
