@@ -1,0 +1,123 @@
+"""The work of one job: the pipeline, with every result on the job's shelf as soon as it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ..codec import fingerprint
+from ..hearing.links import is_link
+from ..hearing.sources import open_source
+from ..hearing.transcribe import stems_to_hear
+from ..music import Audio, BeatGrid, Note, Part, Performance, Transcription
+from ..output.engraving import Engraving
+from ..output.files import save
+from ..output.sound import render
+from ..pipeline import transcribe
+from ..settings import Settings
+from ..stage import Event
+from ..store import Store
+from .jobs import Desk
+from .progress import Progress
+from .shelf import SONG, Kind, Shelf
+
+
+def work(desk: Desk, store: Store) -> None:
+    """Transcribe what the desk's order asks for. Raises RescoredError, and Cancelled when told to stop."""
+    _Transcribing(desk, store).run()
+
+
+class _Transcribing:
+    """Listens to one run of the pipeline, puts what it makes on the shelf and tells how far it is."""
+
+    def __init__(self, desk: Desk, store: Store):
+        self.desk, self.store = desk, store
+        self.settings = Settings().changed(desk.order.settings)
+        self.shelf = Shelf(desk.folder)
+        self.progress = Progress(self.settings, "audio", desk.history.pace())
+        self.performance: Performance | None = None
+        self.heard: tuple[Note, ...] = ()
+
+    def run(self) -> None:
+        """All of it, from the order to the files."""
+        order = self.desk.order
+        self.step("open_source")
+        recording = open_source(
+            order.source if is_link(order.source) else self.desk.folder / order.source, title=order.title,
+            max_minutes=self.settings.audio.max_minutes, fetched=self.store.folder / "fetched",
+            report=partial(self.step, "open_source"))
+        self.desk.tell(title=recording.title)
+        self.progress = Progress(self.settings, recording.kind, self.desk.history.pace())
+        result = transcribe(recording, self.settings, store=self.store, listen=self.listen)
+        self.step("engrave")
+        self.engrave(result)
+        self.step("sound")
+        self.sound(result.performance)
+        if result.stems and result.stems.separator != "none":
+            self.shelf.put_stems(result.stems, result.source.title)
+            self.desk.made("stems")
+
+    def step(self, stage: str, fraction: float = 0.0, _: str = "") -> None:
+        """Something outside the pipeline begins or gets on."""
+        self.listen(Event(stage, "running", fraction))
+
+    def listen(self, event: Event) -> None:
+        """Take in what happened; raises Cancelled when the job is not wanted any more."""
+        self.progress.update(event)
+        self.desk.tell(stage=event.stage, text=self.progress.text, fraction=self.progress.fraction,
+                       left_s=self.progress.left_s)
+        if event.state == "done":
+            self.keep(event.stage.partition(":")[0], event.result)
+            self.progress.learn(event, self.desk.history)
+
+    def keep(self, stage: str, result: Any) -> None:
+        """Put a stage's result on the shelf where the page can show it."""
+        if stage == "decode":
+            self.progress.minutes = result.duration_s / 60
+            self.track("original", "Original", "original", fingerprint(result), partial(_same, result))
+        elif stage == "separate" and result.separator != "none":
+            self.progress.hear_stems(len(stems_to_hear(result, self.settings.notes)))
+            for name, audio in result.audio.items():
+                self.track(name, name.capitalize(), "stem", fingerprint(audio), partial(_same, audio))
+        elif stage == "detect_notes":
+            self.heard += result.notes
+            self.notes(Performance(
+                tuple(replace(note, id=str(i)) for i, note in enumerate(self.heard)),
+                tuple(Part(id, id.capitalize()) for id in dict.fromkeys(note.part for note in self.heard))))
+        elif stage in ("assemble", "read_midi"):
+            self.performance = result
+            self.progress.minutes = result.duration_s / 60
+            self.notes(result)
+        elif stage == "find_metre" and self.performance:
+            self.notes(self.performance, result)
+
+    def notes(self, performance: Performance, grid: BeatGrid | None = None) -> None:
+        """Show the notes as they stand."""
+        self.shelf.put_notes(performance, grid)
+        self.desk.made("notes")
+
+    def track(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> None:
+        """Let a sound be heard."""
+        self.shelf.put_sound(track, name, kind, key, make)
+        self.desk.made("sound")
+
+    def engrave(self, result: Transcription) -> None:
+        """The files to take away, and the score's pages."""
+        files = save(result, self.desk.folder, SONG)
+        self.desk.made("files")
+        self.shelf.put_pages(Engraving(files["musicxml"].read_text(encoding="utf-8"), adjustPageHeight=True))
+        self.desk.made("score")
+
+    def sound(self, performance: Performance) -> None:
+        """How the transcription sounds, whole and part by part."""
+        self.track("transcription", "Transcription", "transcription", fingerprint(performance),
+                   partial(render, performance))
+        for part in performance.parts if len(performance.parts) > 1 else ():
+            alone = replace(performance, notes=tuple(n for n in performance.notes if n.part == part.id))
+            self.track(f"part-{part.id}", part.name, "part", fingerprint(alone), partial(render, alone))
+
+
+def _same(sound: Audio) -> Audio:
+    return sound

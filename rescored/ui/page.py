@@ -1,0 +1,121 @@
+"""The page: its panels in their places, and handlers that only translate between them and `service.jobs`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from .. import examples
+from ..errors import RescoredError
+from ..service.jobs import Jobs
+from ..settings import Settings
+from .api import add_api
+from .panel import panel
+from .source import chosen, nothing_chosen, source_panel
+from .tuning import preset_choice, preset_of, settings_of, tuning_panel, values_of
+
+EXAMPLES_OWNER = "examples"  # jobs of the shipped examples belong to nobody in particular
+CACHE_S = (3600, 24 * 3600)  # look for uploads every hour, and drop those of yesterday
+# Only hides from a glance what the browser keeps; fixed, or a restart of the server would forget its users.
+BROWSER_SECRET = "rescored"
+
+
+def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
+    """The whole page over these jobs; `slots`: how many transcriptions the public API runs at once."""
+    with gr.Blocks(title="rescored", fill_width=True, delete_cache=CACHE_S) as page:
+        browser = gr.BrowserState({"owner": "", "job": ""}, storage_key="rescored", secret=BROWSER_SECRET)
+        with gr.Row(elem_id="rs-frame"):
+            with gr.Column(scale=0, min_width=332, elem_id="rs-setup"):
+                panel("brand")
+                source = source_panel()
+                preset = preset_choice()
+                button = gr.Button("Transcribe", variant="primary", size="lg", elem_id="rs-transcribe")
+                tuning = tuning_panel(preset)
+                recents = panel("recents", events=("open_job", "delete_job"))
+            with gr.Column(scale=1, min_width=300, elem_id="rs-bench"):
+                progress = panel("progress", events=("cancel_job",))
+                for name in ("summary", "waveform", "mixer", "roll", "score", "downloads", "transport"):
+                    panel(name)
+        shown = [browser, progress, recents]
+
+        def show(browser: dict[str, str], job: str) -> list[Any]:
+            """Make a job the page's own."""
+            browser = {**browser, "job": job}
+            return [browser, {"job": job}, recent(browser["owner"])]
+
+        def recent(owner: str) -> dict[str, Any]:
+            return {"keep_days": jobs.keep_days, "jobs": [
+                {"job": order.job, "title": snapshot.title, "asked_at": order.asked_at, "state": snapshot.state}
+                for order, snapshot in jobs.history.of_owner(owner)]}
+
+        def on_load(browser: dict[str, str]) -> list[Any]:
+            browser = {"owner": browser["owner"] or secrets.token_urlsafe(18), "job": browser["job"]}
+            return show(browser, browser["job"] if jobs.history.order(browser["job"]) else "")
+
+        def on_transcribe(browser: dict[str, str], file: str, microphone: str, link: str, *values: Any) -> list[Any]:
+            with spoken():
+                wanted = settings_of(values)
+                choice = chosen(file, microphone, link)
+                if choice:
+                    source, title = choice
+                    job = jobs.submit(source, wanted, title=title, owner=browser["owner"])
+                elif browser["job"]:
+                    job = jobs.again(browser["job"], wanted, owner=browser["owner"])
+                else:
+                    raise nothing_chosen()
+            return show(browser, job)
+
+        def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
+            with spoken():
+                order = jobs.order(str(event._data["job"]))
+            return [*show(browser, order.job), None, None, "", preset_of(order.settings), *values_of(order.settings)]
+
+        def on_delete(browser: dict[str, str], event: gr.EventData) -> list[Any]:
+            with spoken():
+                jobs.delete(job := str(event._data["job"]))
+            return show(browser, "" if browser["job"] == job else browser["job"])
+
+        def on_cancel(event: gr.EventData) -> None:
+            jobs.cancel(str(event._data["job"]))
+
+        private: Any = {"api_visibility": "private", "show_progress": "hidden"}
+        page.load(on_load, browser, shown, **private)
+        button.click(on_transcribe, [browser, *source.inputs, *tuning.all], shown, **private)
+        opened = [*shown, *source.inputs, preset, *tuning.all]
+        recents.open_job(on_open, browser, opened, **private)
+        recents.delete_job(on_delete, browser, shown, **private)
+        progress.cancel_job(on_cancel, None, None, **private)
+        for name, example_button in source.examples.items():
+
+            def on_example(browser: dict[str, str], name: str = name) -> list[Any]:
+                with spoken():
+                    job = example_job(jobs, name)
+                wanted = jobs.order(job).settings
+                return [*show(browser, job), None, None, "", preset_of(wanted), *values_of(wanted)]
+
+            example_button.click(on_example, browser, opened, **private)
+        add_api(jobs, slots=slots)
+    return page
+
+
+def example_job(jobs: Jobs, name: str) -> str:
+    """The transcription of a shipped example: the one there is, or a new one."""
+    example = examples.EXAMPLES[name]
+    wanted = Settings.preset(example.preset).as_dict()
+    for order, snapshot in jobs.history.of_owner(EXAMPLES_OWNER):
+        if order.title == example.title and order.settings == wanted and snapshot.state not in ("failed", "cancelled"):
+            return order.job
+    return jobs.submit(examples.path(name), wanted, title=example.title, owner=EXAMPLES_OWNER)
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Errors that the user can act on reach the page in their own words."""
+    try:
+        yield
+    except RescoredError as error:
+        raise gr.Error(str(error)) from error

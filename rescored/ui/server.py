@@ -1,0 +1,139 @@
+"""The page as a server: Gradio at `/`, its own routes for what the page fetches, and a health check.
+
+`GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` (or `PORT`) say where, `RESCORED_SLOTS` how many jobs run at
+once, `RESCORED_MAX_MB` how large an upload may be, `RESCORED_KEEP_DAYS` how long results are kept,
+`RESCORED_STORE` where. No request leaves the machine: the browser is told so by a content policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.staticfiles import StaticFiles
+
+from ..errors import InputError
+from ..output.files import safe_name
+from ..service.jobs import Jobs
+from ..service.shelf import SONG
+from ..service.work import work
+from ..store import Store
+from .page import build
+from .panel import STATIC, STATIC_URL
+from .theme import theme
+
+EVENTS_EVERY_S = 0.2
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'"
+)
+HEAD = "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{name}.css">' for name in ("workbench", "Leipzig"))
+_SERVED = re.compile(rf"(tracks|notes)\.json|[\w-]+\.ogg|score/(index\.json|\d+\.svg)|{SONG}\.[\w.]+|stems\.zip")
+
+
+def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
+    """The server's routes over these jobs. Who knows a job's id may fetch what it made."""
+    app = FastAPI(title="rescored", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def keep_requests_here(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await go_on(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/jobs/{job}/events")
+    def events(job: str) -> StreamingResponse:
+        found(job)
+        return StreamingResponse(stream(jobs, job), media_type="text/event-stream",
+                                 headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    @app.get("/media/{job}/{path:path}")
+    def media(job: str, path: str, request: Request) -> Response:
+        folder = found(job)
+        if not _SERVED.fullmatch(path):
+            raise HTTPException(404)
+        file = folder / path
+        if not file.is_file():
+            raise HTTPException(404)
+        name = None
+        if "download" in request.query_params:
+            title = safe_name(jobs.snapshot(job).title)
+            name = title + path.removeprefix(SONG) if path.startswith(SONG) else f"{title}.{path}"
+        if path.endswith(".json") and name is None:  # may be replaced while it is read: so, at once
+            return Response(file.read_bytes(), media_type="application/json")
+        return FileResponse(file, filename=name, headers={"Cache-Control": "private, no-cache"})
+
+    def found(job: str) -> Path:
+        try:
+            jobs.snapshot(job)
+            return jobs.job_folder(job)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from error
+
+    @app.get(f"/{STATIC_URL}/Leipzig.css")
+    def music_font() -> FileResponse:
+        """The font of what is text in a score: metronome marks, dynamics in words."""
+        spec = find_spec("verovio")
+        assert spec and spec.origin
+        return FileResponse(Path(spec.origin).parent / "data" / "Leipzig.css")
+
+    app.mount(f"/{STATIC_URL}", StaticFiles(directory=STATIC))
+    page = build(jobs, slots=slots)
+    gr.mount_gradio_app(
+        app, page, path="/", theme=theme(), head=HEAD, footer_links=["api"], run_history=False,
+        max_file_size=f"{int(os.environ.get('RESCORED_MAX_MB', 500))}mb", allowed_paths=[], show_error=True,
+        ssr_mode=False, pwa=False)
+    return app
+
+
+async def stream(jobs: Jobs, job: str) -> AsyncIterator[str]:
+    """A job's snapshots as server-sent events, to its end; a browser that loses them asks again by itself."""
+    seen = -1
+    while True:
+        try:
+            snapshot = jobs.snapshot(job)
+        except InputError:  # deleted meanwhile
+            return
+        if snapshot.number != seen:
+            yield f"data: {json.dumps(asdict(snapshot))}\n\n"
+        seen = snapshot.number
+        if snapshot.over:
+            return
+        await asyncio.sleep(EVENTS_EVERY_S)
+
+
+def main() -> None:
+    """Serve the workbench until it is stopped."""
+    slots = int(os.environ.get("RESCORED_SLOTS", 1))
+    store = Store()
+    keep_days = float(os.environ.get("RESCORED_KEEP_DAYS", 30))
+    jobs = Jobs(store.folder / "jobs", partial(work, store=store), slots=slots, keep_days=keep_days)
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
+    app = create_app(jobs, slots=slots)
+    print(f"rescored: http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+// Small helpers for every panel: elements without markup strings, icons, times in words.
+// Text from outside (titles, names) only ever goes through textContent.
+
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+const PATHS = {
+  play: "M7 4v16l13-8z",
+  pause: "M6 4h4v16H6zM14 4h4v16h-4z",
+  start: "M6 5h2v14H6zM20 5v14L9 12z",
+  loop: "M7 7h9V3l6 6-6 6v-4H9v4H5V9a2 2 0 0 1 2-2zM17 17H8v4l-6-6 6-6v4h7V9h4v6a2 2 0 0 1-2 2z",
+  minus: "M5 11h14v2H5z",
+  plus: "M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z",
+  fit: "M3 5h2v14H3zM19 5h2v14h-2zM7 12l4-4v3h2V8l4 4-4 4v-3h-2v3z",
+  follow: "M11 2h2v20h-2zM15 8l5 4-5 4z",
+  bin: "M9 3h6l1 2h4v2H4V5h4zM6 9h12l-1 12H7z",
+  file: "M6 2h8l5 5v15H6zM13 3.5V8h4.5z",
+  close: "M6 4.6 12 10.6 18 4.6 19.4 6 13.4 12 19.4 18 18 19.4 12 13.4 6 19.4 4.6 18 10.6 12 4.6 6z",
+  theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
+};
+
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.classList.add("rs-icon");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+// A button that shows an icon; `label` is read aloud and shown on hovering.
+export function iconButton(name, label, onclick, attributes = {}) {
+  return h("button", { type: "button", class: "rs-iconbutton", "aria-label": label, title: label, onclick, ...attributes },
+    icon(name));
+}
+
+export function clock(seconds, decimals = 0) {
+  const s = Math.max(0, seconds || 0);
+  const rest = (s % 60).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
+  return `${Math.floor(s / 60)}:${rest}`;
+}
+
+export function inWords(seconds) {
+  if (seconds < 5) return "a few seconds";
+  if (seconds < 55) return `about ${Math.ceil(seconds / 5) * 5} seconds`;
+  const minutes = Math.round(seconds / 60);
+  return minutes <= 1 ? "about a minute" : `about ${minutes} minutes`;
+}
+
+// A value of the theme, for drawing on a canvas.
+export function themed(element, name) {
+  return getComputedStyle(element).getPropertyValue(name).trim();
+}
+
+// Calls back when the page turns dark or light.
+export function onTheme(callback) {
+  const observer = new MutationObserver(callback);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  return () => observer.disconnect();
+}
+
+// A canvas as sharp as the screen; `resized(width, height)` in CSS pixels.
+export function sharpCanvas(canvas, resized) {
+  const fit = () => {
+    const { width, height } = canvas.getBoundingClientRect();
+    if (!width || !height) return;
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+    resized(width, height);
+  };
+  new ResizeObserver(fit).observe(canvas);
+  fit();
+}

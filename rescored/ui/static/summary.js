@@ -1,0 +1,52 @@
+// Owns the line that sums up a transcription (title, key, metre, tempo, measures, warnings), and what
+// the page says while there is nothing to show yet.
+
+import { h, clock } from "./dom.js";
+import { on, session } from "./session.js";
+
+const MAJOR = ["C♭", "G♭", "D♭", "A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯"];
+const MINOR = ["A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯", "G♯", "D♯", "A♯"];
+
+export function keyName({ fifths, mode }) {
+  return `${(mode === "minor" ? MINOR : MAJOR)[fifths + 7]} ${mode}`;
+}
+
+export function mount({ element }) {
+  const title = h("h2", { class: "rs-title" });
+  const facts = h("dl", { class: "rs-facts" });
+  const warnings = h("ul", { class: "rs-warnings" });
+  const line = h("div", { class: "rs-summary", hidden: true }, title, facts, warnings);
+  const welcome = h("div", { class: "rs-welcome" },
+    h("h2", {}, "From a recording to the music stand"),
+    h("p", {}, "Choose a recording, say what plays in it, and press Transcribe. You will hear its instruments apart, " +
+      "see every note over time, and read it as a score that you can print or open in your notation program."));
+  element.append(welcome, line);
+
+  const fact = (name, value) => value && facts.append(h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+
+  function show() {
+    const { snapshot, song, tracks } = session;
+    welcome.hidden = Boolean(session.job);
+    line.hidden = !session.job;
+    title.textContent = snapshot?.title || "";
+    facts.replaceChildren();
+    warnings.replaceChildren();
+    const content = song?.content || {};
+    if (content.keys) fact("Key", list(content.keys.map(keyName)));
+    if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)));
+    const tempo = content.tempi?.[0];
+    if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
+    if (song?.measures.length) fact("Measures", String(song.measures.filter((m) => m.number > 0).length));
+    if (song) fact("Notes", song.notes.length.toLocaleString());
+    if (tracks) fact("Length", clock(tracks.duration_s));
+    for (const warning of content.warnings || []) warnings.append(h("li", {}, warning));
+  }
+
+  for (const name of ["open", "snapshot", "tracks", "notes"]) on(name, show);
+  show();
+}
+
+function list(items) {
+  const different = items.filter((item, index) => item !== items[index - 1]);
+  return different.length > 3 ? `${different.slice(0, 3).join(", ")} …` : different.join(", ");
+}

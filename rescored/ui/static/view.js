@@ -1,0 +1,54 @@
+// Owns the stretch of time that roll and waveform show, and whether it follows the playhead.
+
+import { emit, on, session } from "./session.js";
+import { player } from "./player.js";
+
+const WIDEST = 800; // pixels a second
+
+export const view = {
+  start_s: 0,
+  scale: 80, // pixels a second
+  width: 1, // of the roll, in pixels
+  follow: true,
+  get end_s() { return view.start_s + view.width / view.scale; },
+  x: (time_s) => (time_s - view.start_s) * view.scale,
+  time: (x) => view.start_s + x / view.scale,
+};
+
+const length_s = () => Math.max(player.duration_s, session.song?.end_s || 0, 1);
+
+export function resize(width) {
+  view.width = width;
+  set(view.start_s, view.scale);
+}
+
+export function set(start_s, scale) {
+  view.scale = Math.min(WIDEST, Math.max(view.width / (length_s() + 1), scale));
+  view.start_s = Math.max(0, Math.min(start_s, length_s() + 0.5 - view.width / view.scale));
+  emit("view");
+}
+
+export const pan = (seconds) => set(view.start_s + seconds, view.scale);
+
+// Keeps the time under `x` where it is.
+export function zoom(factor, x = view.width / 2) {
+  const time_s = view.time(x);
+  const scale = Math.min(WIDEST, Math.max(view.width / (length_s() + 1), view.scale * factor));
+  set(time_s - x / scale, scale);
+}
+
+export const fit = () => set(0, 0);
+
+export function reveal(time_s) {
+  if (time_s < view.start_s || time_s > view.end_s) set(time_s - (0.1 * view.width) / view.scale, view.scale);
+}
+
+// Turns the page when the playhead nears the right edge.
+export function followTo(time_s) {
+  if (view.follow && (time_s > view.start_s + (0.92 * view.width) / view.scale || time_s < view.start_s)) {
+    set(time_s - (0.08 * view.width) / view.scale, view.scale);
+  }
+}
+
+on("open", () => set(0, 80));
+on("seek", reveal);

@@ -1,0 +1,95 @@
+"""The preset and the settings, whose controls are generated from the settings tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import gradio as gr
+
+from ..settings import PRESETS, Settings, Value
+
+PRESET_LABELS = {
+    "solo-piano": "A piano alone",
+    "melody": "One melody: voice, violin, flute, sax ...",
+    "guitar": "A guitar alone",
+    "piano-in-band": "A band, and I want its piano",
+    "full-band": "A band, and I want all of it",
+}
+SECTION_LABELS = {
+    "audio": "Recording and passage", "separate": "Taking instruments apart", "notes": "Hearing notes",
+    "pulse": "Listening for the beat", "metre": "Metre and tempo", "quantise": "Note values", "hands": "Hands",
+    "voices": "Voices", "spelling": "Key", "score": "Title",
+}
+_LONGEST_SLIDER = 1000  # wider ranges are typed
+
+
+@dataclass(frozen=True)
+class TuningPanel:
+    """The preset's choice and a control for every setting, in the order of the tree."""
+
+    preset: gr.Radio
+    controls: dict[str, gr.components.Component]
+
+    @property
+    def all(self) -> list[gr.components.Component]:
+        """The controls, as inputs or outputs of a handler."""
+        return list(self.controls.values())
+
+
+def preset_choice() -> gr.Radio:
+    """The one question that everybody is asked."""
+    choices = [(PRESET_LABELS[name], name) for name in PRESETS]
+    return gr.Radio(choices, value=next(iter(PRESETS)), label="What is in this recording?", elem_id="rs-preset")
+
+
+def tuning_panel(preset: gr.Radio) -> TuningPanel:
+    """Draw the controls, folded away; choosing a preset sets them all."""
+    controls: dict[str, gr.components.Component] = {}
+    start = Settings.preset(str(preset.value))
+    with gr.Accordion("Fine tuning", open=False, elem_id="rs-tuning"):
+        for section, leaves in groupby(start.leaves(), lambda leaf: leaf[0].split(".")[0]):
+            with gr.Accordion(SECTION_LABELS[section], open=False):
+                for name, value, item in leaves:
+                    controls[name] = _control(name, value, item)
+    panel = TuningPanel(preset, controls)
+    preset.input(lambda name: values_of(Settings.preset(name).as_dict()), preset, panel.all,
+                 api_visibility="private", show_progress="hidden", queue=False)
+    return panel
+
+
+def values_of(settings: Mapping[str, Any]) -> list[Value]:
+    """The controls' values for these settings; what a newer version has added takes its default."""
+    return [settings.get(name, value) for name, value, _ in Settings().leaves()]
+
+
+def settings_of(values: tuple[Any, ...]) -> dict[str, Value]:
+    """What the controls say, checked; raises SettingsError."""
+    names = Settings().as_dict()
+    return Settings().changed(dict(zip(names, values, strict=True))).as_dict()
+
+
+def preset_of(settings: Mapping[str, Any]) -> str:
+    """The preset that settings began from, by what plays."""
+    playing = settings.get("notes.instruments")
+    return next((name for name, changes in PRESETS.items() if changes["notes.instruments"] == playing), "solo-piano")
+
+
+def _control(name: str, value: Value, item: Any) -> gr.components.Component:
+    meta = item.metadata
+    unit = f" ({meta['unit']})" if meta["unit"] else ""
+    label = item.name.replace("_", " ").capitalize() + unit
+    text = {"label": label, "info": meta["help"], "elem_id": f"rs-{name.replace('.', '-')}"}
+    if meta["of"] is not None:
+        return gr.Dropdown(list(meta["of"]), value=value, **text)
+    if isinstance(value, bool):
+        return gr.Checkbox(value, **text)
+    if isinstance(value, str):
+        return gr.Textbox(value, **text)
+    whole = isinstance(value, int)
+    if meta["hi"] - meta["lo"] > _LONGEST_SLIDER:
+        return gr.Number(value, minimum=meta["lo"], maximum=meta["hi"], precision=0 if whole else None, **text)
+    step = 1 if whole else 0.01 if meta["hi"] <= 1 else 0.1 if meta["hi"] <= 20 else 1.0
+    return gr.Slider(meta["lo"], meta["hi"], value, step=step, **text)
