@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from ..errors import ModelUnavailable
 from ..models import weights_folder
 from ..stage import Report, silent
 
-GIVE_UP_S = 20.0  # of a download: without a byte for this long, there is no network
+NO_ANSWER_S = 12.0  # without a first byte for this long, there is no network
+STALLED_S = 60.0  # without a further one, the download has stopped (the Hub's client writes 10 MB at a time)
+
+_fetches: dict[str, Future[Any]] = {}
 
 
 def load(name: str, report: Report = silent) -> Any:
@@ -52,35 +56,40 @@ def load_folder(name: str, folder: Path) -> Any:
 
 
 def _from_hub(name: str, report: Report) -> Any:
-    """Fetch in a thread, since nothing in Demucs, the Hub's client or Torch bounds the whole of it."""
-    got: list[Any] = []
-    failed: list[BaseException] = []
+    """Fetch in a thread, since nothing in Demucs, the Hub's client or Torch bounds the whole of it.
 
-    def fetch() -> None:
-        try:
-            from demucs.pretrained import get_model
-            from huggingface_hub.utils.tqdm import disable_progress_bars
-
-            disable_progress_bars()
-            got.append(get_model(name))
-        except BaseException as error:  # Demucs leaves by SystemExit for some failures
-            failed.append(error)
-
-    thread = threading.Thread(target=fetch, name=f"fetch {name}", daemon=True)
-    thread.start()
-    size, last_growth = _downloaded_bytes(name), time.monotonic()
-    while thread.is_alive() and time.monotonic() - last_growth < GIVE_UP_S:
-        thread.join(0.25)
+    A fetch that was given up goes on in the background, and the next call takes what it got.
+    """
+    fetch = _fetches.get(name)
+    if fetch is None or (fetch.done() and fetch.exception()):
+        fetch = _fetches[name] = Future()
+        threading.Thread(target=_fetch, args=(name, fetch), name=f"fetch {name}", daemon=True).start()
+    before = size = _downloaded_bytes(name)
+    last_growth = time.monotonic()
+    while not fetch.done() and time.monotonic() - last_growth < (NO_ANSWER_S if size == before else STALLED_S):
+        wait([fetch], timeout=0.25)
         if (now := _downloaded_bytes(name)) != size:
             size, last_growth = now, time.monotonic()
-        report(0.0, f"fetching {name}" + (f", {size / 1e6:.0f} MB" if size else ""))
-    if got:
-        return got[0]
-    cause = failed[0] if failed else TimeoutError(f"nothing came for {GIVE_UP_S:.0f} s")
+        report(0.0, f"fetching {name}, {(size - before) / 1e6:.0f} MB")
+    if fetch.done() and not fetch.exception():
+        return _fetches.pop(name).result()
     raise ModelUnavailable(
         f"The weights of {name} could not be fetched.",
         "Connect to the internet, or put them into a folder and set RESCORED_MODELS to it.",
-    ) from cause
+    ) from (fetch.exception() if fetch.done() else TimeoutError("no answer"))
+
+
+def _fetch(name: str, result: Future[Any]) -> None:
+    try:
+        from demucs.pretrained import get_model
+        from huggingface_hub.utils.logging import set_verbosity_error
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()
+        set_verbosity_error()  # not a line for each try: our one warning says it
+        result.set_result(get_model(name))
+    except BaseException as error:  # Demucs leaves by SystemExit for some failures
+        result.set_exception(error)
 
 
 def _downloaded_bytes(name: str) -> int:
