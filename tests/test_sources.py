@@ -49,7 +49,8 @@ def test_midi_is_known_by_its_content(tmp_path):
 
 @pytest.mark.parametrize(("name", "says"), [
     ("absent.wav", "There is no file"), ("folder", "is a folder"), ("empty.wav", "is empty"),
-    ("x" * 300, "cannot be opened"),    ("nul\0.wav", "."), ("pipe", "not a regular file"), ("huge.wav", "larger than 4 GB"),
+    ("x" * 300, "cannot be opened"), ("nul\0.wav", "."), ("pipe", "not a regular file"),
+    ("huge.wav", "larger than 4 GB"),
 ])
 def test_what_is_no_file_is_refused(tmp_path, name, says):
     (tmp_path / "folder").mkdir()

@@ -234,6 +234,7 @@ def _parse(data: bytes, name: str) -> _Song:
             song.damaged |= not _read_track(data[at + 8 : at + 8 + size], track, song, name)
             track += 1
         at += 8 + size
+    song.tones.sort(key=lambda t: (t.track, t.channel, t.on))
     return song
 
 
