@@ -116,7 +116,7 @@ EXAMPLES: dict[str, Example] = {
         Style(drift=0.02, unsteadiness=0.008, phrase_ql=24.0, phrase_depth=0.03, ritardando=0.25),
         beat_ql=1.5, pickup_ql=Fraction(1, 2)),
     "ode": Example(
-        "Ode to Joy", "Ludwig van Beethoven", "melody", "Solo violin, 18 seconds", 4, 4, 2, 112,
+        "Ode to Joy", "Ludwig van Beethoven", "melody", "Solo violin, 17 seconds", 4, 4, 2, 132,
         (_VIOLIN,), (("violin", 1, 1, _ODE),), "violin", Style(drift=0.03, unsteadiness=0.01, ritardando=0.2)),
 }
 
