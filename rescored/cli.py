@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .stage import Event, Listener
     from .store import Store
 
+_NUMBERED = 25  # characters of a name that gets a number: `safe_name` keeps 120 bytes, of up to four a character
 FAILED, BROKEN, INTERRUPTED = 2, 1, 130  # exit codes: an input is bad; rescored is; Ctrl-C
 
 
@@ -128,7 +129,7 @@ def _free_name(source: str, recording: Recording, taken: set[str]) -> str:
     # Without regard to case, as on macOS; and "song.score" would take the written MIDI of "song".
     while (name_taken := name.casefold().removesuffix(".score")) in taken:
         number += 1
-        name = f"{wanted}-{number}"
+        name = f"{safe_name(wanted[:_NUMBERED])}-{number}"
     taken.add(name_taken)
     return name
 

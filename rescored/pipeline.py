@@ -73,7 +73,7 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
         for stem in stems_to_hear(stems, settings.notes)
     }
     pulse = run(track_pulse, audio, settings=settings.pulse)
-    performance = run(assemble, audio, audio.warnings + stems.warnings, heard, pulse, settings=settings.notes)
+    performance = run(assemble, audio, stems.warnings, heard, pulse, settings=settings.notes)
     return performance, stems, tuple(sorted({h.transcriber for h in heard.values()}))
 
 
