@@ -1,7 +1,9 @@
-"""Which staff: left and right hand of a piano by a split pitch that moves with the music.
+"""Which staff: what the left and the right hand of a piano play.
 
-Viterbi over the split, after Nakamura, Ono & Sagayama, "Merged-output HMM for piano fingering of
-both hands", ISMIR 2014: a hand reaches only so far, the split keeps clear of notes and moves slowly.
+Notes that begin together are split between the hands at some pitch, the lower to the left. A beam
+search over the splits keeps track of where each hand is and what it holds: hands reach only so far,
+avoid leaps that leave no time, stay in their register and seldom cross. After Nakamura, Ono &
+Sagayama, "Merged-output HMM for piano fingering of both hands", ISMIR 2014.
 """
 
 from __future__ import annotations
@@ -10,26 +12,29 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from ..music import Floats, Ints, Note, Performance, Placed, PlacedNote, StaffNote, Staved
+from ..music import Floats, Ints, Performance, Placed, PlacedNote, StaffNote, Staved
 from ..settings import HandSettings
 from ..stage import Report, silent, stage
-from .clusters import cluster, cluster_times
+from .ticks import to_ticks
+
+BEAM = 32  # hypotheses that are kept
+MEMORY = 12  # clusters that are searched for keys still held
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Costs of the search."""
+    """Costs of the search; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
 
-    over_span: float = 0.9  # per semitone that a hand would have to reach beyond its span
-    near_split: float = 0.65  # a note at the split, decaying over
-    near_width: float = 1.3  # semitones
-    register: float = 0.0026  # the split's distance from `middle`, per squared semitone
-    middle: float = 58.0
-    one_hand: float = 0.6  # nothing for one of the hands
-    move: float = 0.8  # per semitone that the split moves at once; less over time
-    window_s: float = 0.23  # notes this close count for a cluster
+    over_span: float = 1.0  # per semitone that a chord goes beyond the hand's span
+    over_held: float = 0.3  # ... together with the keys that the hand still holds
+    leap: float = 0.15  # per semitone that a hand moves at once
+    leap_rate_hz: float = 4.0  # how fast leaps become easy with time
+    register: float = 0.05  # per semitone and note on the wrong side of the middle
+    middle: float = 61.0
+    cross: float = 0.3  # per semitone that the hands overlap
+    gap: float = 0.1  # gained per semitone between the hands' notes, up to an octave
+    alone: float = 0.5  # a chord all in one hand
 
 
 @stage(version=1)
@@ -37,88 +42,103 @@ def split_hands(
     placed: Placed, performance: Performance, *, settings: HandSettings, report: Report = silent
 ) -> Staved:
     """Staff 1 or 2 for every note of a part with two staves; staff 1 for all other notes."""
-    staff = {n.id: 1 for n in placed.notes}
-    for part in performance.parts:
-        notes = [n for n in performance.notes if n.part == part.id]
-        if part.staves == 2 and notes:
-            lowest_right = settings.fixed_pitch if settings.split == "fixed" else _moving_split(notes, settings)
-            left = np.array([n.pitch for n in notes]) < lowest_right
-            staff.update((n.id, 2) for n, is_left in zip(notes, left, strict=True) if is_left)
-    return Staved(tuple(_with_staff(n, staff[n.id]) for n in placed.notes))
+    two_staves = {p.id for p in performance.parts if p.staves == 2}
+    staff: dict[str, int] = {}
+    for part in two_staves:
+        notes = [n for n in placed.notes if n.part == part]
+        if settings.split == "fixed":
+            left = [n.pitch < settings.fixed_pitch for n in notes]
+        else:
+            left = _left(notes, performance, settings) if notes else []
+        staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
+    return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes))
 
 
 def _with_staff(note: PlacedNote, staff: int) -> StaffNote:
-    return StaffNote(**{f.name: getattr(note, f.name) for f in fields(note)}, staff=staff)
+    return StaffNote(**{f.name: getattr(note, f.name) for f in fields(PlacedNote)}, staff=staff)
 
 
-def _moving_split(notes: list[Note], settings: HandSettings, weights: Weights = Weights()) -> Floats:
-    """The split pitch at every note: lower notes are the left hand's."""
-    onset_s, offset_s = np.array([(n.onset_s, n.offset_s) for n in notes]).T.copy()
+def _left(
+    notes: list[PlacedNote], performance: Performance, settings: HandSettings, weights: Weights = Weights()
+) -> list[bool]:
+    """Whether the left hand plays each note; notes are sorted by (onset_ql, pitch)."""
+    played = {n.id: n for n in performance.notes}
+    onset_s, offset_s = np.array([(played[n.id].onset_s, played[n.id].offset_s) for n in notes]).T.copy()
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
-    of_note = cluster(onset_s)
-    time_s = cluster_times(onset_s, of_note)
-    split = np.arange(38, 81) - 0.5
-    window = np.stack([np.searchsorted(of_note, np.arange(len(time_s) + 1))[:-1],
-                       np.searchsorted(of_note, np.arange(len(time_s)), side="right"),
-                       np.searchsorted(onset_s, time_s - weights.window_s),
-                       np.searchsorted(onset_s, time_s + weights.window_s)])
-    w = np.array([settings.span_semitones - 2, weights.over_span, weights.near_split, weights.near_width,
-                  weights.register, weights.middle, weights.one_hand, weights.window_s])
-    cost = _costs(onset_s, offset_s, pitch, time_s, window, split, w)
-    rate = weights.move / (1.0 + 4.0 * np.diff(time_s))
-    return np.asarray(split[_cheapest_path(cost, rate)][of_note])
+    ticks = np.array([to_ticks(n.onset_ql) for n in notes])
+    starts = np.flatnonzero(np.append(np.diff(ticks, prepend=ticks[0] - 1) != 0, True))
+    w = np.array([settings.span_semitones - 1, *(getattr(weights, f.name) for f in fields(weights))], dtype=np.float64)
+    count = _search(onset_s, offset_s, pitch, starts, w)
+    return [bool(i < starts[k] + count[k]) for k in range(len(count)) for i in range(starts[k], starts[k + 1])]
 
 
 @njit(cache=True)
-def _costs(
-    onset_s: Floats, offset_s: Floats, pitch: Ints, time_s: Floats, window: NDArray[np.int64],
-    split: Floats, w: Floats,
-) -> Floats:
-    """Cost of every split at every cluster, shape (clusters, splits)."""
-    cost = np.zeros((len(time_s), len(split)))
-    extent = np.empty((4, 2))  # lowest, highest: left and right hand's own notes, then all that sound
-    for i in range(len(time_s)):
-        t = time_s[i]
-        for s in range(len(split)):
-            total = w[4] * (split[s] - w[5]) ** 2
-            extent[:, 0], extent[:, 1] = 127.0, 0.0
-            played = np.zeros(2)
-            for j in range(window[2, i], window[3, i]):
-                hand = 0 if pitch[j] < split[s] else 1
-                played[hand] = 1
-                near = max(1.0 - abs(onset_s[j] - t) / (w[7] * 1.2), 0.1) * (1.0 if offset_s[j] > t else 0.5)
-                total += w[2] * near * np.exp(-abs(pitch[j] - split[s]) / w[3])
-                if window[0, i] <= j < window[1, i]:
-                    extent[hand, 0] = min(extent[hand, 0], pitch[j])
-                    extent[hand, 1] = max(extent[hand, 1], pitch[j])
-                if onset_s[j] <= t + 0.03 and offset_s[j] > t + 0.03:
-                    extent[2 + hand, 0] = min(extent[2 + hand, 0], pitch[j])
-                    extent[2 + hand, 1] = max(extent[2 + hand, 1], pitch[j])
-            for e in range(4):
-                total += w[1] * max(extent[e, 1] - extent[e, 0] - w[0], 0.0)
-            cost[i, s] = total + (w[6] if played.sum() < 2 else 0.0)
-    return cost
-
-
-@njit(cache=True)
-def _cheapest_path(cost: Floats, rate: Floats) -> Ints:
-    """Viterbi over columns; moving by one column from row i to i + 1 costs rate[i]."""
-    n, m = cost.shape
-    back = np.zeros((n, m), dtype=np.int64)
-    total = cost[0].copy()
-    for i in range(1, n):
-        # distance transform: the cheapest column to come from, by one sweep each way
-        new, arg = total.copy(), np.arange(m)
-        for j in range(1, m):
-            if new[j - 1] + rate[i - 1] < new[j]:
-                new[j], arg[j] = new[j - 1] + rate[i - 1], arg[j - 1]
-        for j in range(m - 2, -1, -1):
-            if new[j + 1] + rate[i - 1] < new[j]:
-                new[j], arg[j] = new[j + 1] + rate[i - 1], arg[j + 1]
-        back[i] = arg
-        total = new + cost[i]
-    path = np.zeros(n, dtype=np.int64)
-    path[n - 1] = total.argmin()
-    for i in range(n - 1, 0, -1):
-        path[i - 1] = back[i, path[i]]
-    return path
+def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Floats) -> Ints:
+    """How many notes of every cluster, from the lowest, the left hand plays; shape (clusters,)."""
+    n = len(starts) - 1
+    split = np.zeros((n, BEAM), dtype=np.int64)
+    back = np.zeros((n, BEAM), dtype=np.int64)
+    cost = np.zeros(BEAM)
+    hand = np.zeros((BEAM, 2, 3))  # lowest, highest, time of the last chord of the left and right hand
+    hand[0, 0], hand[0, 1] = np.array([48.0, 55.0, -10.0]), np.array([65.0, 72.0, -10.0])
+    alive = 1
+    reach = np.empty((2, 2))
+    for i in range(n):
+        a, b = starts[i], starts[i + 1]
+        size = b - a
+        t = onset_s[a:b].mean()
+        options = alive * (size + 1)
+        new_cost = np.empty(options)
+        for h in range(alive):
+            reach[:, 0], reach[:, 1] = 127.0, 0.0  # of the keys that are held
+            at = h
+            for j in range(i - 1, max(i - 1 - MEMORY, -1), -1):
+                for m in range(starts[j], starts[j + 1]):
+                    if offset_s[m] > t + 0.03:
+                        side = 0 if m < starts[j] + split[j, at] else 1
+                        reach[side, 0] = min(reach[side, 0], pitch[m])
+                        reach[side, 1] = max(reach[side, 1], pitch[m])
+                at = back[j, at]
+            for k in range(size + 1):
+                total = cost[h]
+                extent = np.empty((2, 2))
+                for side in range(2):
+                    lo, hi = (a, a + k) if side == 0 else (a + k, b)
+                    extent[side] = hand[h, side, :2]
+                    if lo == hi:
+                        continue
+                    low, high = float(pitch[lo]), float(pitch[hi - 1])
+                    extent[side, 0], extent[side, 1] = low, high
+                    total += w[1] * max(high - low - w[0], 0.0)
+                    total += w[2] * max(max(high, reach[side, 1]) - min(low, reach[side, 0]) - w[0], 0.0)
+                    moved = abs((low + high) - (hand[h, side, 0] + hand[h, side, 1])) / 2
+                    total += w[3] * moved / (1.0 + w[4] * max(t - hand[h, side, 2], 0.0))
+                    for m in range(lo, hi):
+                        wrong = pitch[m] - w[6] if side == 0 else w[6] - pitch[m]
+                        total += w[5] * max(wrong, 0.0)
+                total += w[7] * max(extent[0, 1] - extent[1, 0], 0.0)
+                if 0 < k < size:
+                    total -= w[8] * min(pitch[a + k] - pitch[a + k - 1], 12)
+                elif size > 1:
+                    total += w[9]
+                new_cost[h * (size + 1) + k] = total
+        order = np.argsort(new_cost)[:BEAM]
+        new_hand = np.empty((len(order), 2, 3))
+        for r in range(len(order)):
+            h, k = order[r] // (size + 1), order[r] % (size + 1)
+            split[i, r], back[i, r] = k, h
+            new_hand[r] = hand[h]
+            if k > 0:
+                new_hand[r, 0] = np.array([float(pitch[a]), float(pitch[a + k - 1]), t])
+            if k < size:
+                new_hand[r, 1] = np.array([float(pitch[a + k]), float(pitch[b - 1]), t])
+        alive = len(order)
+        for r in range(alive):
+            cost[r] = new_cost[order[r]] - new_cost[order[0]]
+            hand[r] = new_hand[r]
+    count = np.empty(n, dtype=np.int64)
+    at = 0
+    for i in range(n - 1, -1, -1):
+        count[i] = split[i, at]
+        at = back[i, at]
+    return count

@@ -33,13 +33,13 @@ class Weights:
     """Of the search, in nats and seconds; chosen on scores performed with simulated timing."""
 
     deviation_s: float = 0.03  # spread of the deviation from the slot: constant part
-    deviation_rel: float = 0.20  # and the part that grows with the beat
-    drift_s: float = 0.04  # spread of its change between neighbours: constant part
-    drift_rel: float = 0.27  # and the part that grows with the time between them
-    worst: float = 6.0  # most that one deviation costs
-    collide: float = 2.0  # two clusters on one slot
+    deviation_rel: float = 0.14  # and the part that grows with the beat
+    drift_s: float = 0.028  # spread of its change between neighbours: constant part
+    drift_rel: float = 0.19  # and the part that grows with the time between them
+    worst: float = 4.2  # most that one deviation costs
+    collide: float = 2.8  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
-    switch: float = 6.0  # from binary to ternary and the like
+    switch: float = 5.0  # from binary to ternary and the like
     change: float = 0.9  # from one division to another
     beat_filled: float = 0.95  # chance that something is struck on a beat
 
