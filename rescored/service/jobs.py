@@ -10,7 +10,6 @@ may watch and fetch it.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from typing import Any
 from ..errors import Cancelled, InputError, RescoredError
 from ..hearing.links import is_link
 from .history import History, Order, Snapshot
+from .sounds import Sounds
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Jobs:
         self.folder = folder
         self.history = History(folder / "history.sqlite")
         self.keep_days = keep_days
+        self._sounds = Sounds(folder / "sounds")
         self._work, self._slots = work, slots
         self._live: dict[str, Snapshot] = {}  # of the jobs that wait or run here
         self._desks: dict[str, Desk] = {}
@@ -158,7 +159,7 @@ class Jobs:
             if not running:
                 self._live.pop(job, None)
         if not running:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._clear(folder)
 
     # ------------------------------------------------------------ inside
 
@@ -195,7 +196,7 @@ class Jobs:
                 del self._desks[job]
                 del self._live[job]
                 if self.history.order(job) is None:  # it was deleted meanwhile
-                    shutil.rmtree(desk.folder, ignore_errors=True)
+                    self._clear(desk.folder)
 
     def _do(self, desk: Desk) -> dict[str, Any]:
         try:
@@ -209,6 +210,10 @@ class Jobs:
             return {"state": "failed", "problem": "rescored made a mistake and had to stop.",
                     "remedy": "What was finished is kept; other settings may get further."}
         return {"state": "done", "fraction": 1.0, "left_s": 0.0, "text": ""}
+
+    def _clear(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        self._sounds.drop_unheld()
 
     def _change(self, job: str, **changes: Any) -> None:
         with self._changed:
@@ -230,12 +235,3 @@ class Jobs:
 
 def _unknown() -> InputError:
     return InputError("There is no such transcription.", "It may have been deleted; upload the recording again.")
-
-
-def link_or_copy(file: Path, to: Path) -> None:
-    """One file under two names; a copy where the disk has no links."""
-    to.unlink(missing_ok=True)
-    try:
-        os.link(file, to)
-    except OSError:
-        shutil.copyfile(file, to)

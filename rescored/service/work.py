@@ -12,7 +12,6 @@ from ..hearing.links import is_link
 from ..hearing.sources import open_source
 from ..hearing.transcribe import stems_to_hear
 from ..music import Audio, BeatGrid, Note, Part, Performance, Transcription
-from ..output.engraving import Engraving
 from ..output.files import save
 from ..output.sound import render
 from ..pipeline import transcribe
@@ -105,9 +104,9 @@ class _Transcribing:
 
     def engrave(self, result: Transcription) -> None:
         """The files to take away, and the score's pages."""
-        files = save(result, self.desk.folder, SONG)
+        save(result, self.desk.folder, SONG)
         self.desk.made("files")
-        self.shelf.put_pages(Engraving(files["musicxml"].read_text(encoding="utf-8"), adjustPageHeight=True))
+        self.shelf.put_pages("score")
         self.desk.made("score")
 
     def sound(self, performance: Performance) -> None:

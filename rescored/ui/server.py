@@ -28,7 +28,7 @@ from starlette.staticfiles import StaticFiles
 from ..errors import InputError
 from ..output.files import safe_name
 from ..service.jobs import Jobs
-from ..service.shelf import SONG
+from ..service.shelf import SONG, Shelf
 from ..service.work import work
 from ..store import Store
 from .page import build
@@ -42,7 +42,8 @@ POLICY = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'"
 )
 HEAD = "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{name}.css">' for name in ("workbench", "Leipzig"))
-_SERVED = re.compile(rf"(tracks|notes)\.json|[\w-]+\.ogg|score/(index\.json|\d+\.svg)|{SONG}\.[\w.]+|stems\.zip")
+_SERVED = re.compile(
+    rf"(tracks|notes)\.json|[\w-]+\.ogg|score(-narrow)?/(index\.json|\d+\.svg)|{SONG}\.[\w.]+|stems\.zip")
 
 
 def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
@@ -73,6 +74,8 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
         if not _SERVED.fullmatch(path):
             raise HTTPException(404)
         file = folder / path
+        if path == "score-narrow/index.json" and jobs.snapshot(job).made.get("score"):
+            Shelf(folder).put_pages("score-narrow")
         if not file.is_file():
             raise HTTPException(404)
         name = None

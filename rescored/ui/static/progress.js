@@ -3,6 +3,8 @@
 import { h, icon, iconButton, inWords } from "./dom.js";
 import { on, open, session } from "./session.js";
 
+const PHONE = 820; // as in workbench.css: the results lie below the choices
+
 export function mount({ element, props, trigger, watch }) {
   const text = h("span", { class: "rs-progress-text" });
   const left = h("span", { class: "rs-progress-left" });
@@ -34,7 +36,10 @@ export function mount({ element, props, trigger, watch }) {
   }
 
   on("snapshot", show);
-  on("open", () => { line.hidden = true; });
+  on("open", (job) => {
+    line.hidden = true;
+    if (job && innerWidth <= PHONE) element.closest("#rs-bench").scrollIntoView();
+  });
   on("gone", () => {
     line.hidden = false;
     line.dataset.state = "failed";

@@ -59,7 +59,7 @@ export function mount({ element }) {
   async function draw(page) {
     if (page.dataset.drawn) return;
     page.dataset.drawn = "asked";
-    const answer = await fetch(media(`score/${page.dataset.page}.svg`));
+    const answer = await fetch(media(`${session.layout}/${page.dataset.page}.svg`));
     if (!answer.ok || !page.isConnected) return;
     const svg = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
     page.replaceChildren(document.importNode(svg, true));

@@ -12,7 +12,8 @@ export const session = {
   snapshot: null,
   tracks: null, // tracks.json
   song: null, // Song, from notes.json at first and from song.json in the end
-  score: null, // score/index.json
+  score: null, // index.json of the layout that suits the screen
+  layout: "score", // the folder of the pages
   selected: "", // a note's id
 };
 
@@ -20,10 +21,13 @@ export const on = (name, callback) => bus.addEventListener(name, (event) => call
 export const emit = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
 export const media = (path) => new URL(`media/${session.job}/${path}`, document.baseURI).href;
 
+// Narrow screens get shorter lines, not smaller notes.
+const layout = () => (innerWidth < 600 ? "score-narrow" : "score");
+
 export function open(job) {
   if (job === session.job) return;
   stream?.close();
-  Object.assign(session, { job, snapshot: null, tracks: null, song: null, score: null, selected: "" });
+  Object.assign(session, { job, layout: layout(), snapshot: null, tracks: null, song: null, score: null, selected: "" });
   emit("open", job);
   if (!job) return;
   let made = {};
@@ -34,7 +38,7 @@ export function open(job) {
     if (fresh("sound")) fetchInto(job, "tracks", "tracks.json");
     if (fresh("files")) fetchInto(job, "song", "song.json", "files");
     else if (fresh("notes") && !snapshot.made.files) fetchInto(job, "song", "notes.json");
-    if (fresh("score")) fetchInto(job, "score", "score/index.json");
+    if (fresh("score")) fetchInto(job, "score", `${session.layout}/index.json`);
     made = snapshot.made;
     session.snapshot = snapshot;
     emit("snapshot", snapshot);
@@ -50,6 +54,7 @@ async function fetchInto(job, field, path, also) {
   if (!answer.ok) return;
   const content = await answer.json();
   if (job !== session.job) return; // another transcription was opened meanwhile
+  if (path === "notes.json" && session.song?.content.score) return; // and so was the finished one
   session[field] = field === "song" ? new Song(content) : content;
   emit(field === "song" ? "notes" : field);
   if (also) emit(also);

@@ -20,7 +20,7 @@ export function mount({ element }) {
   };
 
   function readColors() {
-    color = { wave: themed(element, "--body-text-color-subdued"), played: themed(element, "--color-accent"),
+    color = { wave: themed(element, "--body-text-color-subdued"), played: themed(element, "--rs-accent"),
       window: themed(element, "--rs-window"), loop: themed(element, "--rs-loop"), head: themed(element, "--rs-playhead") };
     dirty = true;
   }
