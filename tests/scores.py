@@ -40,6 +40,7 @@ from rescored.settings import Settings
 TYPES = {"w": "whole", "h": "half", "q": "quarter", "e": "eighth", "s": "16th", "t": "32nd", "g": "eighth"}
 LENGTHS = {"w": Fraction(4), "h": Fraction(2), "q": Fraction(1), "e": Fraction(1, 2), "s": Fraction(1, 4),
            "t": Fraction(1, 8), "g": Fraction(0)}
+DRUMS = {("F", 4): 36, ("C", 5): 38, ("A", 5): 42}  # place on the staff -> General MIDI drum
 TOKEN = re.compile(r"(\(?)([whqestg])(\.*):([^~')]+)('?)(\)?)(~?)")
 PITCH = re.compile(r"([A-G])(#{0,2}|b{0,2})(-?\d)")
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -75,7 +76,8 @@ def compose(
     symbols: list[Symbol] = []
     notes: dict[str, WrittenNote] = {}
     for (part, staff, voice), text in sorted(lines.items(), key=lambda x: x[0]):
-        _read_line(text, part, staff, voice, measures, symbols, notes)
+        percussion = next(p.percussion for p in parts if p.id == part)
+        _read_line(text, part, staff, voice, measures, symbols, notes, percussion=percussion)
     metre_ = TimeSignature(first, measures[0].ql, numerator, denominator)
     beat = metre_.beat_ql
     default_clefs = [
@@ -95,7 +97,7 @@ def compose(
 
 
 def _read_line(text: str, part: str, staff: int, voice: int, measures: Sequence[Measure],
-               symbols: list[Symbol], notes: dict[str, WrittenNote]) -> None:
+               symbols: list[Symbol], notes: dict[str, WrittenNote], *, percussion: bool) -> None:
     tied: dict[tuple[str, int, int], str] = {}
     inside = False
     for measure, content in zip(measures, text.split("|"), strict=False):
@@ -124,8 +126,9 @@ def _read_line(text: str, part: str, staff: int, voice: int, measures: Sequence[
                 note_id = tied.get(name)
                 if note_id is None:
                     note_id = f"n{len(notes)}"
+                    sound = DRUMS[step, name[2]] if percussion else 12 * (name[2] + 1) + STEPS[step] + name[1]
                     notes[note_id] = WrittenNote(
-                        id=note_id, part=part, pitch=12 * (name[2] + 1) + STEPS[step] + name[1],
+                        id=note_id, part=part, pitch=sound,
                         velocity=64 + len(notes) % 32, confidence=1.0, onset_ql=at, release_ql=float(at + length),
                         grace=value == "g", staff=staff, duration_ql=length, voice=voice, staccato=bool(staccato),
                         step=step, alter=name[1], octave=name[2])

@@ -25,16 +25,21 @@ _COMMON = {"svgViewBox": True, "smuflTextFont": "none", "footer": "none", "expan
 _SCREEN = {"scale": 40, "pageWidth": 2100, "pageHeight": 1600}
 _PAPER = {"scale": 100, "pageWidth": 2100, "pageHeight": 2970, "mmOutput": True, "unit": 8.0,
           "pageMarginLeft": 150, "pageMarginRight": 150, "pageMarginTop": 150, "pageMarginBottom": 180,
-          "bottomMarginHeader": 6.0, "justifyVertically": True}
+          "bottomMarginHeader": 6.0, "justifyVertically": True, "justificationBraceGroup": 0.2}
 _PDF_TIMEOUT_S = 300
 # Title and composer are handed over as data, so that nothing in them is taken for typst's language.
 _TYPST = """
 #set document(title: sys.inputs.title, date: none)
 #set page(width: 210mm, height: 297mm, margin: 15mm)
 #set text(font: "Liberation Serif", size: 11pt)
-#place(top + center, text(size: 20pt, sys.inputs.title))
-#place(top + right, dy: 11mm, sys.inputs.composer)
+#let fitted(size, body) = context {
+  let natural = measure(text(size: size, body)).width
+  text(size: size * calc.min(1.0, 178mm / calc.max(natural, 1mm)), body)
+}
+#place(top + center, fitted(20pt, sys.inputs.title))
+#place(top + right, dy: 11mm, fitted(11pt, sys.inputs.composer))
 """
+_LONGEST_HEADING = 100  # characters
 
 
 class Engraving:
@@ -80,6 +85,7 @@ def _pdf(musicxml: str, fonts: str) -> bytes:
 
     root = ElementTree.fromstring(musicxml)
     inputs = {"title": root.findtext("work/work-title", ""), "composer": root.findtext("identification/creator", "")}
+    inputs = {name: text[:_LONGEST_HEADING] + "…" * (len(text) > _LONGEST_HEADING) for name, text in inputs.items()}
     engraving = Engraving(musicxml, **_PAPER)
     with tempfile.TemporaryDirectory() as folder:
         source = _TYPST

@@ -73,13 +73,13 @@ def zip_stems(stems: Stems, name: str) -> bytes:
 def safe_name(name: str) -> str:
     """A file name without ending: letters and digits of any script, spaces and - _ . ( ) stay.
 
-    Never empty, never hidden, never a path, at most 120 bytes long.
+    Never empty, never hidden, never a path, at most 120 bytes long; a safe name stays as it is.
     """
-    kept = "".join(
-        c if unicodedata.category(c)[0] in "LMN" or c in " -_.()" else "_" for c in unicodedata.normalize("NFC", name))
-    kept = re.sub(r"_+", "_", re.sub(r"\s+", " ", kept))
-    kept = kept.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").strip(" ._-")
-    if not kept:
+    name = re.sub(r"\s", " ", unicodedata.normalize("NFC", name))
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c in " -_.()" else "\0" for c in name)
+    kept = re.sub(r"\0+", "_", kept).lstrip(" .-")
+    kept = kept.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").rstrip(" .")
+    if not kept.strip("_"):
         return "untitled"
     return f"_{kept}" if _RESERVED.fullmatch(kept.split(".")[0]) else kept
 

@@ -40,7 +40,7 @@ from ..music import Clef, Measure, Part, Score, Symbol, WrittenNote
 from .accidentals import Accidentals
 from .beams import beam_groups, beams
 from .directions import add_directions
-from .ids import element_id, measure_id
+from .ids import element_id, measure_id, note_id_of
 from .midi import channels
 
 SETTINGS_FIELD = "rescored-settings"
@@ -65,6 +65,8 @@ def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
         for measure, element in zip(score.measures, part.findall("measure"), strict=True):
             element.set("id", measure_id(measure.number, index))
         add_directions(part, index, score)
+        if score.parts[index].percussion:
+            _add_drums(root, part, index, score)
     for parent in root.iter():
         for child in [c for c in parent if c.tag is ElementTree.Comment]:
             parent.remove(child)
@@ -128,6 +130,32 @@ def _complete_header(root: ElementTree.Element, score: Score, settings: Mapping[
         ElementTree.SubElement(midi, "midi-program").text = str(part.program + 1)
 
 
+def _add_drums(root: ElementTree.Element, part: ElementTree.Element, index: int, score: Score) -> None:
+    """A kit's drums as instruments of their own: an unpitched note says where it stands, not which drum it is."""
+    from pretty_midi import note_number_to_drum_name
+
+    described = root.findall("part-list/score-part")[index]
+    whole_kit = described.findall("score-instrument") + described.findall("midi-instrument")
+    channel = described.findtext("midi-instrument/midi-channel")
+    for element in whole_kit:
+        described.remove(element)
+    drums = {n.id: n.pitch for n in score.notes if n.part == score.parts[index].id}
+    pitches = sorted(set(drums.values()))
+    for pitch_ in pitches:
+        one = ElementTree.SubElement(described, "score-instrument", id=f"instrument-{index + 1}-{pitch_}")
+        ElementTree.SubElement(one, "instrument-name").text = note_number_to_drum_name(pitch_) or f"Drum {pitch_}"
+    for pitch_ in pitches:
+        one = ElementTree.SubElement(described, "midi-instrument", id=f"instrument-{index + 1}-{pitch_}")
+        ElementTree.SubElement(one, "midi-channel").text = channel
+        ElementTree.SubElement(one, "midi-unpitched").text = str(pitch_ + 1)
+    for element in part.iter("note"):
+        if (identity := element.get("id")) is not None:
+            voice = element.find("voice")
+            assert voice is not None
+            drum = ElementTree.Element("instrument", id=f"instrument-{index + 1}-{drums[note_id_of(identity)]}")
+            element.insert(list(element).index(voice), drum)
+
+
 class _Writer:
     """A Score as a music21 stream: measure by measure, nothing left for music21 to work out."""
 
@@ -181,6 +209,7 @@ class _Writer:
 
     def _voices(self, part: Part, staff: int, measure: Measure, accidentals: Accidentals) -> Iterator[stream.Voice]:
         symbols = self.symbols[part.id, staff, measure.number]
+        is_short = measure.length_ql < Fraction(4 * measure.numerator, measure.denominator)
         printed: dict[int, list[bool]] = {}  # a reader takes in all voices, in time order
         for i in sorted(range(len(symbols)), key=lambda i: (symbols[i].onset_ql, not symbols[i].grace)):
             printed[i] = accidentals.printed(symbols[i], [self.score.note[n] for n in symbols[i].notes])
@@ -189,7 +218,8 @@ class _Writer:
             indices, line = zip(*members, strict=True)
             voice = stream.Voice(id=str(4 * (staff - 1) + number))
             groups = beam_groups(line, measure)
-            elements = [self._element(s, part, printed[i]) for i, s in zip(indices, line, strict=True)]
+            elements = [self._element(s, part, printed[i], is_short=is_short)
+                        for i, s in zip(indices, line, strict=True)]
             _set_tuplets(line, elements, groups)
             for group in groups:
                 for i, kinds in zip(group, beams([line[i] for i in group]), strict=True):
@@ -201,11 +231,12 @@ class _Writer:
             voice.coreElementsChanged()
             yield voice
 
-    def _element(self, symbol: Symbol, part: Part, printed: list[bool]) -> note.GeneralNote:
+    def _element(self, symbol: Symbol, part: Part, printed: list[bool], *, is_short: bool) -> note.GeneralNote:
         length = duration.GraceDuration if symbol.grace else duration.Duration
         if symbol.whole_measure:
             rest = note.Rest(symbol.duration_ql)
-            rest.fullMeasure = True
+            # In a pickup readers would take a rest for the whole measure as a full one.
+            rest.fullMeasure = not is_short or rest.duration.type == "complex"
             return rest
         lasting = length(type=symbol.type, dots=symbol.dots)
         if not symbol.notes:
