@@ -1,6 +1,6 @@
 """Decoding: what goes in as a sound comes out as that sound, and a hostile file comes to nothing."""
 
-import threading
+import signal
 import time
 
 import numpy as np
@@ -221,19 +221,16 @@ def test_any_name_that_a_file_can_have(tmp_path, name, monkeypatch):
     assert heard(name).duration_s == pytest.approx(1.0)
 
 
-@pytest.mark.slow
-def test_hours_are_refused_after_minutes(tmp_path):
-    day = write_sparse_wav(tmp_path / "day.wav", 86_400)  # 24 hours
+def test_an_hour_of_silence_is_refused_after_minutes(tmp_path):
     hour = tmp_path / "hour.flac"
     with soundfile.SoundFile(hour, "w", 8000, 1) as file:
         for _ in range(60):
             file.write(np.zeros(480_000))
-    assert hour.stat().st_size < 200_000
-    for path in (day, hour):
-        began = time.monotonic()
-        with pytest.raises(InputError, match="longer than 2 minutes"):
-            heard(path, max_minutes=2)
-        assert time.monotonic() - began < 20
+    assert hour.stat().st_size < 200_000, "its size says nothing"
+    began = time.monotonic()
+    with pytest.raises(InputError, match="longer than 2 minutes"):
+        heard(hour, max_minutes=2)
+    assert time.monotonic() - began < 20
 
 
 def test_a_stuck_decoder_is_given_up(tmp_path, monkeypatch):
@@ -252,13 +249,20 @@ def test_a_stuck_decoder_is_given_up(tmp_path, monkeypatch):
     assert time.monotonic() - began < 10
 
 
-def test_cancelling_ends_the_decoder_at_once(tmp_path):
+def test_cancelling_ends_the_decoder_at_once(tmp_path, monkeypatch):
+    class Seen(audio._Decoder):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            processes.append(self._process)
+
     def cancel(fraction, text=""):
         raise Cancelled
 
+    processes = []
+    monkeypatch.setattr(audio, "_Decoder", Seen)
     with pytest.raises(Cancelled):
         heard(write_wav(tmp_path / "a.wav", sine(seconds=30)), report=cancel)
-    assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)], "the watch has ended too"
+    assert [process.returncode for process in processes] == [-signal.SIGKILL]
 
 
 def test_progress_grows_to_one(tmp_path):

@@ -255,6 +255,14 @@ def test_too_large_a_download_is_refused(youtube, tmp_path, monkeypatch):
     assert not list((tmp_path / "fetched").iterdir())
 
 
+def test_a_download_of_unknown_size_is_stopped_at_the_limit(youtube, tmp_path, monkeypatch):
+    monkeypatch.setattr(links, "MAX_MB", 0.1)
+    monkeypatch.setattr(Quiet, "send_header", lambda self, name, value: None)  # no Content-Length
+    with pytest.raises(LinkError, match="larger than"):
+        fetch(f"https://youtu.be/{ID}", max_minutes=15, folder=tmp_path / "fetched")
+    assert not list((tmp_path / "fetched").iterdir())
+
+
 def test_a_cancelled_download_leaves_nothing(youtube, tmp_path):
     from rescored import Cancelled
 

@@ -136,10 +136,10 @@ def _damage(decoder: _Decoder, settings: AudioSettings, heard_s: float) -> tuple
         expected_s = min(decoder.declared_s, settings.end_s or float("inf")) - settings.start_s
     short = heard_s < expected_s - max(0.5, 0.01 * expected_s)
     broken = any(sign in decoder.log for sign in ("ended prematurely", "corrupt input packet", "decode_frame() failed"))
-    if not (short or broken):
-        return ()
-    of = f" of {clock(settings.start_s + expected_s)}" if short else ""
-    return (f"The recording is damaged or cut off: sound was found up to {clock(settings.start_s + heard_s)}{of}.",)
+    if short:
+        end, whole = clock(settings.start_s + heard_s), clock(settings.start_s + expected_s)
+        return (f"The sound ends at {end} of {whole}: the recording may be damaged or cut off.",)
+    return ("The recording is damaged or cut off: what could be read of it was used.",) if broken else ()
 
 
 def _resampled(decoder: _Decoder) -> Iterator[NDArray[np.float32]]:
