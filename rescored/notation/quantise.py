@@ -41,6 +41,7 @@ class Weights:
     repeat: float = 6.0  # ... that share a pitch
     switch: float = 5.0  # from binary to ternary and the like
     change: float = 0.9  # from one division to another
+    habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
     beat_filled: float = 0.95  # chance that something is struck on a beat
 
 
@@ -131,9 +132,14 @@ def _places(
     cut[0], cut[-1] = 0, len(times_s)
     w = np.array([weights.deviation_s, weights.deviation_rel, weights.drift_s, weights.drift_rel,
                   weights.worst, weights.collide, weights.repeat, weights.beat_filled])
-    score, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior, strike, silence, w)
+    fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
     differs = (slots[:, None] != slots[None, :]) & (slots[:, None] > 1) & (slots[None, :] > 1)
-    path = _best_path(score, weights.switch * (classes[:, None] != classes[None, :]) + weights.change * differs)
+    move = weights.switch * (classes[:, None] != classes[None, :]) + weights.change * differs
+    path = _best_path(prior + fit, move)
+    for _ in range(2):  # a piece keeps to its divisions: learn from a first reading how likely they are here
+        used = np.bincount(path, minlength=len(slots))
+        habit = (used + weights.habit * np.exp(prior)) / (len(path) + weights.habit)
+        path = _best_path(np.where(prior > UNREACHABLE, np.log(habit + 1e-12), prior) + fit, move)
     beat = np.repeat(np.arange(len(path)), np.diff(cut))
     chosen = path[beat]
     length = np.diff(ticks)[beat]
@@ -173,20 +179,20 @@ def _prior(slots: int, kind: int, beat_ql: float, compound: bool, settings: Quan
 @njit(cache=True)
 def _fit_all(
     times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, cut: Ints, slots: Ints,
-    prior: Floats, strike: Floats, silence: Floats, w: Floats,
+    allowed: NDArray[np.bool_], strike: Floats, silence: Floats, w: Floats,
 ) -> tuple[Floats, Ints]:
-    """Log score of every division of every beat, and the slots it gives the clusters."""
-    score = np.full(prior.shape, UNREACHABLE)
+    """Log likelihood of every division of every beat, and the slots it gives the clusters."""
+    score = np.full(allowed.shape, UNREACHABLE)
     slot = np.zeros((len(times_s), len(slots)), dtype=np.int64)
-    for b in range(len(prior)):
+    for b in range(len(allowed)):
         period = beats_s[b + 1] - beats_s[b]
         i, j = cut[b], cut[b + 1]
         x = (times_s[i:j] - beats_s[b]) / period
         for d in range(len(slots)):
             s = slots[d]
             sensible = s == 1 or (period / s > 0.035 and s < 4 * len(x) + 4)
-            if sensible and prior[b, d] > UNREACHABLE:
-                score[b, d] = prior[b, d] + _fit(
+            if sensible and allowed[b, d]:
+                score[b, d] = _fit(
                     x, repeats[i:j], period, s, strike[d], silence[d], w, slot[i:j, d])
     return score, slot
 
