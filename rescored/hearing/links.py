@@ -205,34 +205,36 @@ _REASONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 def explain(error: Exception, warnings: list[str]) -> LinkError:
     """A failure of yt-dlp, and the warnings that went before it, in the user's words."""
-    if isinstance(error, LinkError):
-        return error
-    from yt_dlp.networking.exceptions import HTTPError, TransportError
+    from yt_dlp.networking.exceptions import TransportError
     from yt_dlp.utils import GeoRestrictedError
 
     causes = _causes(error)
-    said = " ".join(str(e) for e in causes).lower()
-    if any(isinstance(e, GeoRestrictedError) for e in causes):
-        said += " in your country"
-    for text in (said, " ".join(warnings).lower()):
-        if any(isinstance(e, TransportError) for e in causes) and not any(isinstance(e, HTTPError) for e in causes):
-            return LinkError("YouTube cannot be reached from here.", "Check the network connection, or give a file.")
-        for signs, problem, remedy in _REASONS:
-            if any(sign in text for sign in signs):
-                return LinkError(problem, remedy)
-    return LinkError("YouTube did not give the sound of this video.", f"Try `pip install -U yt-dlp`. {_UPLOAD}")
+    said = [str(cause) for cause in causes]
+    said += ["in your country" for cause in causes if isinstance(cause, GeoRestrictedError)]
+    if known := _reason(said):
+        return known
+    if any(isinstance(cause, TransportError) for cause in causes):
+        return LinkError("YouTube cannot be reached from here.", "Check the network connection, or give a file.")
+    unknown = LinkError("YouTube did not give the sound of this video.", f"Try `pip install -U yt-dlp`. {_UPLOAD}")
+    return _reason(warnings) or unknown
+
+
+def _reason(said: list[str]) -> LinkError | None:
+    text = " ".join(said).lower()
+    found = (LinkError(problem, remedy) for signs, problem, remedy in _REASONS if any(sign in text for sign in signs))
+    return next(found, None)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
     """An error and all that led to it, by Python's links and by yt-dlp's own."""
     found: list[BaseException] = []
-    open_: list[Any] = [error]
-    while open_:
-        e = open_.pop()
+    waiting: list[Any] = [error]
+    while waiting:
+        e = waiting.pop()
         if isinstance(e, BaseException) and e not in found:
             found.append(e)
             _, raised, _ = getattr(e, "exc_info", None) or (None, None, None)
-            open_ += [e.__cause__, e.__context__, getattr(e, "cause", None), raised]
+            waiting += [e.__cause__, e.__context__, getattr(e, "cause", None), raised]
     return found
 
 
