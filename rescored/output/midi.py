@@ -25,8 +25,8 @@ Event = tuple[int, int, mido.Message]  # tick, order within the tick, message
 def performed_midi(performance: Performance, grid: BeatGrid) -> bytes:
     """The notes as played, pedal included, under a tempo map in which bars are the score's measures.
 
-    Time 0 of the recording is tick 0; what lies before the first beat, and a pickup, are short bars
-    of their own. Onsets keep their seconds to less than a millisecond.
+    Time 0 of the recording is tick 0; what lies before the first beat, and a pickup, are bars of
+    their own. Onsets keep their seconds to less than a millisecond.
     """
     first = int(np.argmax(grid.times_s >= 0.0))
     times, ql = grid.times_s[first:], grid.ql[first:]
@@ -64,10 +64,14 @@ def performed_midi(performance: Performance, grid: BeatGrid) -> bytes:
 
 
 def _bars(grid: BeatGrid, first: int, lead_ticks: int) -> list[Event]:
-    """Time signatures: the lead-in, an incomplete first bar, then the grid's own."""
+    """Time signatures: of what lies before the first beat, of an incomplete first bar, then the grid's own."""
+    metre = grid.time_signatures[0]
     bars: list[tuple[int, int, int]] = []
-    if lead_ticks:
-        bars.append((0, *_signature(Fraction(lead_ticks, TICKS_PER_QUARTER))))
+    before = lead_ticks % int(metre.measure_ql * TICKS_PER_QUARTER)
+    if before:
+        bars.append((0, *_signature(Fraction(before, TICKS_PER_QUARTER))))
+    if lead_ticks > before:
+        bars.append((before, metre.numerator, metre.denominator))
     ql0 = Fraction(float(grid.ql[first])).limit_denominator(96)
     downbeats = np.flatnonzero(grid.beat[first:] == 1)
     begin = Fraction(float(grid.ql[first + downbeats[0]])).limit_denominator(96) if len(downbeats) else ql0
