@@ -27,14 +27,15 @@ class Weights:
     """Costs of the search; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
 
     over_span: float = 1.0  # per semitone that a chord goes beyond the hand's span
-    over_held: float = 0.3  # ... together with the keys that the hand still holds
-    leap: float = 0.15  # per semitone that a hand moves at once
-    leap_rate_hz: float = 4.0  # how fast leaps become easy with time
-    register: float = 0.05  # per semitone and note on the wrong side of the middle
-    middle: float = 61.0
-    cross: float = 0.3  # per semitone that the hands overlap
-    gap: float = 0.1  # gained per semitone between the hands' notes, up to an octave
+    over_held: float = 0.8  # ... together with the keys that the hand still holds
+    leap: float = 0.075  # per semitone that a hand moves at once
+    leap_rate_hz: float = 2.5  # how fast leaps become easy with time
+    register: float = 0.068  # per semitone and note on the wrong side of the middle
+    middle: float = 63.0
+    cross: float = 0.12  # per semitone that the hands overlap
+    gap: float = 0.05  # gained per semitone between the hands' notes, up to an octave
     alone: float = 0.5  # a chord all in one hand
+    shift: float = 0.15  # per semitone beyond what the hand reached without moving
 
 
 @stage(version=1)
@@ -79,8 +80,11 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
     split = np.zeros((n, BEAM), dtype=np.int64)
     back = np.zeros((n, BEAM), dtype=np.int64)
     cost = np.zeros(BEAM)
-    hand = np.zeros((BEAM, 2, 3))  # lowest, highest, time of the last chord of the left and right hand
-    hand[0, 0], hand[0, 1] = np.array([48.0, 55.0, -10.0]), np.array([65.0, 72.0, -10.0])
+    # of the left and right hand: lowest, highest note and time of its last chord, and its position, the
+    # stretch of keys that it played lately without moving
+    hand = np.zeros((BEAM, 2, 5))
+    hand[0, 0] = np.array([48.0, 55.0, -10.0, 48.0, 55.0])
+    hand[0, 1] = np.array([65.0, 72.0, -10.0, 65.0, 72.0])
     alive = 1
     reach = np.empty((2, 2))
     for i in range(n):
@@ -112,7 +116,9 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
                     total += w[1] * max(high - low - w[0], 0.0)
                     total += w[2] * max(max(high, reach[side, 1]) - min(low, reach[side, 0]) - w[0], 0.0)
                     moved = abs((low + high) - (hand[h, side, 0] + hand[h, side, 1])) / 2
-                    total += w[3] * moved / (1.0 + w[4] * max(t - hand[h, side, 2], 0.0))
+                    beyond = max(high - hand[h, side, 3] - w[0], hand[h, side, 4] - w[0] - low, 0.0)
+                    ease = 1.0 + w[4] * max(t - hand[h, side, 2], 0.0)
+                    total += (w[3] * moved + w[10] * beyond) / ease
                     for m in range(lo, hi):
                         wrong = pitch[m] - w[6] if side == 0 else w[6] - pitch[m]
                         total += w[5] * max(wrong, 0.0)
@@ -123,15 +129,18 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
                     total += w[9]
                 new_cost[h * (size + 1) + k] = total
         order = np.argsort(new_cost)[:BEAM]
-        new_hand = np.empty((len(order), 2, 3))
+        new_hand = np.empty((len(order), 2, 5))
         for r in range(len(order)):
             h, k = order[r] // (size + 1), order[r] % (size + 1)
             split[i, r], back[i, r] = k, h
             new_hand[r] = hand[h]
-            if k > 0:
-                new_hand[r, 0] = np.array([float(pitch[a]), float(pitch[a + k - 1]), t])
-            if k < size:
-                new_hand[r, 1] = np.array([float(pitch[a + k]), float(pitch[b - 1]), t])
+            for side in range(2):
+                lo, hi = (a, a + k) if side == 0 else (a + k, b)
+                if lo < hi:
+                    low, high = float(pitch[lo]), float(pitch[hi - 1])
+                    lowest = max(min(low, hand[h, side, 3]), high - w[0])
+                    highest = min(max(high, hand[h, side, 4]), low + w[0])
+                    new_hand[r, side] = np.array([low, high, t, lowest, highest])
         alive = len(order)
         for r in range(alive):
             cost[r] = new_cost[order[r]] - new_cost[order[0]]

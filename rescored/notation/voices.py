@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from ..music import BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voiced, VoicedNote
 from ..settings import VoiceSettings
@@ -22,14 +23,19 @@ from .ticks import PER_QUARTER, to_ql, to_ticks
 
 @dataclass(frozen=True)
 class Weights:
-    """Costs of an end; `longer` and `shorter` per octave that the value differs from the held length."""
+    """Costs of an end; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
 
-    longer: float = 1.33
-    shorter: float = 1.65
+    longer: float = 1.3  # per octave that the value exceeds the held length
+    longer_pedalled: float = 0.8  # ... where the pedal sustains what the key lets go
+    shorter: float = 1.6  # per octave that it falls short
     skip: float = 1.6  # per octave of the number of onsets of the hand until the end
+    skip_first: float = 0.8  # for not ending with the hand's next onset
+    distance: float = 0.3  # per octave to the nearest note that begins at the end
     rest: float = 1.8  # ends before the next onset of the hand, so that a rest follows
     off_beat: float = 0.5  # ... and not on a beat
     legato: float = 1.14  # keys are let go this much early
+    touch_s: float = 0.03  # lengths below this say nothing
+    chord: float = 2.0  # notes struck together end together if their lengths differ by less than this factor
 
 
 @dataclass
@@ -85,7 +91,9 @@ def _voiced(
     onset = np.array([to_ticks(n.onset_ql) for n in notes], dtype=np.int64)
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
     staff = np.array([n.staff for n in notes], dtype=np.int64)
-    end = _likely_ends(notes, onset, pitch, staff, grid, settings)
+    heard_s = np.array([sounding_s[n.id] for n in notes])
+    held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
+    end = _likely_ends(notes, onset, pitch, staff, heard_s > 1.2 * held_s + 0.1, grid, settings)
     voice = np.ones(len(notes), dtype=np.int64)
     for s in (1, 2):
         own = np.flatnonzero(staff == s)
@@ -115,76 +123,85 @@ def _adorning(graces: list[StaffNote], voiced: list[VoicedNote]) -> list[VoicedN
 
 
 def _likely_ends(
-    notes: list[StaffNote], onset: Ints, pitch: Ints, staff: Ints, grid: BeatGrid, settings: VoiceSettings,
-    weights: Weights = Weights(),
+    notes: list[StaffNote], onset: Ints, pitch: Ints, staff: Ints, pedalled: NDArray[np.bool_], grid: BeatGrid,
+    settings: VoiceSettings, weights: Weights = Weights(),
 ) -> Ints:
     """Where every note is best taken to end, in ticks; notes that begin together mostly end together."""
     held = np.array([n.release_ql for n in notes]) * PER_QUARTER - onset
-    beat, start = _beats(onset, grid)
-    w = np.array([weights.longer, weights.shorter, weights.skip, weights.rest, weights.off_beat, weights.legato])
-    fill = int(settings.fill_gaps_ql * PER_QUARTER)
-    end: Ints = _choose_ends(onset, held, staff, pitch, beat[:, 0].copy(), beat[:, 1].copy(), start, fill, w)
+    onset_s = grid.seconds_at(onset / PER_QUARTER)
+    touch = grid.ql_at(onset_s + weights.touch_s) * PER_QUARTER - onset
+    longer = np.where(pedalled, weights.longer_pedalled, weights.longer)
+    beat, part, start = _beats(onset, grid)
+    w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, weights.rest,
+                  weights.off_beat, weights.legato])
+    fill = round(settings.fill_gaps_ql * PER_QUARTER)
+    end: Ints = _choose_ends(onset, held, touch, longer, staff, pitch, beat, part, start, fill, w)
     together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for i, key in enumerate(zip(onset.tolist(), staff.tolist(), strict=True)):
         together[key].append(i)
     for (at, _), members in together.items():
-        if len(members) > 2:
+        if len(members) > 1:
             middle = int(np.sort(end[members])[len(members) // 2])
             for i in members:
-                if 0.5 < (end[i] - at) / (middle - at) < 2.0:
+                if 1 / weights.chord < (end[i] - at) / (middle - at) < weights.chord:
                     end[i] = middle
     return end
 
 
-def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints]:
-    """For every onset: ticks of a beat and of its natural part (half, or third if compound), shape
-    (n, 2), and where the time signature in force begins, from which beats are counted."""
+def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints]:
+    """For every onset, in ticks, shape (n,): a beat, its natural part (half, or third if compound), and
+    where the time signature in force begins, from which beats are counted."""
     signatures = grid.time_signatures
     starts = np.array([to_ticks(s.ql) for s in signatures], dtype=np.int64)
     k = np.maximum(np.searchsorted(starts, onset, side="right") - 1, 0)
-    lengths = [(to_ticks(s.beat_ql), to_ticks(s.beat_ql / (3 if s.compound else 2))) for s in signatures]
-    return np.array(lengths, dtype=np.int64)[k], starts[k]
+    beat = np.array([to_ticks(s.beat_ql) for s in signatures], dtype=np.int64)
+    parts = np.array([3 if s.compound else 2 for s in signatures], dtype=np.int64)
+    return beat[k], (beat // parts)[k], starts[k]
 
 
 @njit(cache=True)
 def _choose_ends(
-    onset: Ints, held: Floats, staff: Ints, pitch: Ints, beat: Ints, part: Ints, start: Ints, fill: int, w: Floats
+    onset: Ints, held: Floats, touch: Floats, longer: Floats, staff: Ints, pitch: Ints, beat: Ints, part: Ints,
+    start: Ints, fill: int, w: Floats,
 ) -> Ints:
     """The cheapest end of every note; never after the same key is struck again. Sorted by onset."""
     n = len(onset)
-    quarter = 40320
+    far = np.int64(2**62)
     out = np.empty(n, dtype=np.int64)
     for i in range(n):
-        length_held = max(held[i], 0.03 * quarter) * w[5]
+        lasted = max(held[i], 0.0) * w[6] + touch[i]
         best, choice = 1e18, onset[i] + part[i]
-        limit = np.int64(2**62)
-        following = limit
-        rank, last = 0, onset[i]
-        for j in range(i + 1, n):
-            if onset[j] == onset[i]:
+        limit, following = far, far
+        rank = 0
+        j = i + 1
+        while j < n and limit == far and rank < 15:
+            at = onset[j]
+            near = 128
+            while j < n and onset[j] == at:
+                if staff[j] == staff[i]:
+                    near = min(near, abs(pitch[j] - pitch[i]))
+                if pitch[j] == pitch[i] and at > onset[i]:
+                    limit = at
+                j += 1
+            if near == 128 or at == onset[i]:
                 continue
-            length = onset[j] - onset[i]
-            if length > 4 * length_held + 8 * quarter or rank > 14:
+            rank += 1
+            if rank == 1:
+                following = at
+            length = at - onset[i]
+            if length > 4 * lasted + 8 * PER_QUARTER:
                 break
-            if staff[j] == staff[i] and onset[j] > last:
-                rank += 1
-                last = onset[j]
-                if rank == 1:
-                    following = last
-                octaves = np.log2(length / length_held)
-                cost = w[0] * octaves if octaves > 0 else -w[1] * octaves
-                cost += w[2] * np.log2(rank) + (0.5 * w[2] if rank > 1 else 0.0)
-                if cost < best:
-                    best, choice = cost, last
-            if pitch[j] == pitch[i]:
-                limit = onset[j]
-                break
+            octaves = np.log2((length + touch[i]) / lasted)
+            cost = longer[i] * octaves if octaves > 0 else -w[0] * octaves
+            cost += w[1] * np.log2(rank) + (w[2] if rank > 1 else 0.0) + w[3] * min(near, 12) / 12
+            if cost < best:
+                best, choice = cost, at
         e = onset[i] + part[i] - (onset[i] - start[i]) % part[i]
-        while e - onset[i] <= 2 * length_held + beat[i]:
-            octaves = np.log2((e - onset[i]) / length_held)
-            cost = (w[0] * octaves if octaves > 0 else -w[1] * octaves) + w[3]
+        while e - onset[i] <= 2 * lasted + beat[i]:
+            octaves = np.log2((e - onset[i] + touch[i]) / lasted)
+            cost = (longer[i] * octaves if octaves > 0 else -w[0] * octaves) + w[4]
             if (e - start[i]) % beat[i] != 0:
-                cost += w[4]
+                cost += w[5]
             if cost < best:
                 best, choice = cost, e
                 if e < following <= e + fill:
