@@ -1,0 +1,279 @@
+"""Exact search for the beats, with tempo and place in the measure in its state.
+
+Beats fall on onsets or, unheard, at even distances between two of them. A state is (onset, the step
+that led there, metre, place in the measure); the score of a path is what the network's reading of the
+onsets says of it, less the cost of tempo changes, silent beats, irregular measures and changes of
+metre. Viterbi over all paths, as in metrical hidden Markov models (Nakamura, Yoshii & Sagayama 2017),
+but with learned log probabilities for emissions. Cost grows linearly with the number of onsets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from ..music import Floats, Ints
+from .rhythm_net import METRES, PERIODS_S
+
+BEATS = np.array([2, 3, 4, 2, 1, 2, 3, 4])  # in a measure of every metre of METRES
+METRE_OF = np.repeat(np.arange(len(METRES)), BEATS)  # of every state
+PLACE_OF = np.concatenate([np.arange(b) for b in BEATS])
+FIRST = np.concatenate([[0], np.cumsum(BEATS)[:-1]])  # state of every metre's downbeat
+STEPS = 24  # steps to an onset that are kept
+FAR = -1e9
+
+
+@dataclass(frozen=True)
+class SearchWeights:
+    """Costs in nats, tuned on scores and songs that the network has not seen."""
+
+    tempo: float = 0.5  # of the network's metre and beat length, per second
+    steady: float = 0.11  # spread of the log ratio of neighbouring beats
+    jump: float = 7.0  # most that a change of tempo costs
+    silent: float = 1.3  # a beat without onset
+    silent_most: float = 9.0  # a long rest
+    silent_downbeat: float = 1.0  # in addition
+    irregular: float = 9.0  # a measure that is cut short or goes on
+    change: float = 14.0  # another metre
+    pickup: float = 1.0  # not to begin on a downbeat
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of every onset, shape (n, ...): log probabilities as in `rhythm_net.Reading`."""
+
+    times_s: Floats
+    position: Floats  # (n, 3)
+    tempo: Floats  # (n, metres, periods)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The beats that were found."""
+
+    times_s: Floats
+    metre: Ints  # index into METRES
+    place: Ints  # in the measure, 0 = downbeat
+    onset: Ints  # index of the onset on the beat, -1 = silent
+    score: float
+
+
+def search(
+    evidence: Evidence, metres: tuple[str, ...], shortest_s: float, longest_s: float, weights: SearchWeights = SearchWeights()
+) -> Path:
+    """The best path among `metres`, with beats of the given length; needs two onsets or more."""
+    allowed = np.array([m in metres for m in METRES])
+    w = weights
+    par = np.array([w.tempo, w.steady, w.jump, w.silent, w.silent_most, w.silent_downbeat, w.irregular, w.change, w.pickup])
+    position = np.ascontiguousarray(evidence.position, dtype=np.float64)
+    tempo = np.ascontiguousarray(evidence.tempo, dtype=np.float64)
+    tempo[:, ~allowed] = FAR
+    times = evidence.times_s
+    source, count, local = _steps(times, position, tempo, allowed, shortest_s, longest_s, par)
+    state, step, score = _viterbi(times, position, tempo, allowed, source, count, par)
+    return _unfold(times, state, step, source, count, score)
+
+
+@njit(cache=True)
+def _at(row, period):  # type: ignore[no-untyped-def]
+    """Log probability of a beat length in a row of the table, between its columns."""
+    x = (np.log2(period) - np.log2(0.18)) * 4.0
+    last = len(row) - 1.0
+    beyond = max(-x, x - last, 0.0)
+    x = min(max(x, 0.0), last - 1e-6)
+    k = int(x)
+    return row[k] + (x - k) * (row[k + 1] - row[k]) - 1.0 * beyond
+
+
+@njit(cache=True)
+def _silence(k, par):  # type: ignore[no-untyped-def]
+    return -min((k - 1) * par[3], par[4])
+
+
+@njit(cache=True)
+def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ignore[no-untyped-def]
+    """For every onset the most plausible onsets of the beat before (`source`) and beats between (`count`)."""
+    n, metres, periods = tempo.shape
+    source = np.full((n, STEPS), -1, dtype=np.int32)
+    count = np.zeros((n, STEPS), dtype=np.int32)
+    local = np.full((n, STEPS), -1e18)
+    best_of = np.empty((n, periods))
+    ideal = np.empty(n)
+    usual = np.empty(n)
+    for i in range(n):
+        ideal[i] = max(position[i, 0], position[i, 1], position[i, 2])
+        top, arg = -1e18, 0
+        for p in range(periods):
+            x = -1e18
+            for s in range(metres):
+                if allowed[s]:
+                    x = max(x, tempo[i, s, p])
+            best_of[i, p] = x
+            if x > top:
+                top, arg = x, p
+        usual[i] = min(max(0.18 * 2.0 ** (arg / 4.0), shortest), longest)
+    for i in range(1, n):
+        filled = 0
+        inner = 0.0
+        j = i - 1
+        while j >= 0:
+            span = times[i] - times[j]
+            if (span > 8.0 * longest or span > 14.0 or inner < -35.0) and filled > 0:
+                break
+            k_low, k_high = max(int(np.ceil(span / longest - 1e-6)), 1), int(span / shortest + 1e-6)
+            if k_high > 8:
+                k_high = 8
+            if k_low > k_high or k_low > 8:  # a long rest, or a gap outside the limits, between neighbours
+                if j == i - 1 and k_low > 8:
+                    k_low = max(int(round(span / usual[i])), k_low)
+                    k_high = k_low
+                else:
+                    k_high = k_low - 1
+            for k in range(k_low, k_high + 1):
+                score = inner + _silence(k, par) + par[0] * span * _at(best_of[i], span / k)
+                if filled < STEPS:
+                    slot = filled
+                    filled += 1
+                else:
+                    slot = 0
+                    for e in range(1, STEPS):
+                        if local[i, e] < local[i, slot]:
+                            slot = e
+                    if score - 0.0 <= local[i, slot]:
+                        continue
+                source[i, slot], count[i, slot], local[i, slot] = j, k, score
+            inner += position[j, 0] - ideal[j]
+            j -= 1
+    return source, count, local
+
+
+@njit(cache=True)
+def _viterbi(times, position, tempo, allowed, source, count, par):  # type: ignore[no-untyped-def]
+    """Best state at the last beat, the pointers back, and the score."""
+    n = len(times)
+    states = len(METRE_OF)
+    value = np.full((n, STEPS + 1, states), -1e18, dtype=np.float32)
+    back_step = np.full((n, STEPS + 1, states), -1, dtype=np.int8)
+    back_state = np.full((n, STEPS + 1, states), -1, dtype=np.int8)
+    none = np.zeros(n + 1)
+    for i in range(n):
+        none[i + 1] = none[i] + position[i, 0]
+    reach = np.empty(states)
+    reach_step = np.empty(states, dtype=np.int64)
+    for i in range(n):
+        if none[i] > -60.0:
+            for x in range(states):
+                if allowed[METRE_OF[x]]:
+                    here = position[i, 2] if PLACE_OF[x] == 0 else position[i, 1] - par[8]
+                    value[i, STEPS, x] = none[i] + here
+        for e in range(STEPS):
+            j = source[i, e]
+            if j < 0:
+                continue
+            k = count[i, e]
+            span = times[i] - times[j]
+            period = span / k
+            base = none[i] - none[j + 1] + _silence(k, par)
+            for x in range(states):
+                reach[x] = -1e18
+                reach_step[x] = -1
+            for f in range(STEPS + 1):
+                if f < STEPS:
+                    h = source[j, f]
+                    if h < 0:
+                        continue
+                    z = np.log(period * count[j, f] / (times[j] - times[h])) / par[1]
+                    cost = min(0.5 * z * z, par[2])
+                else:
+                    cost = 0.0
+                for x in range(states):
+                    v = value[j, f, x] - cost
+                    if v > reach[x]:
+                        reach[x] = v
+                        reach_step[x] = f
+            top_down, top_state = -1e18, -1
+            for s in range(len(BEATS)):
+                if not allowed[s]:
+                    continue
+                m = BEATS[s]
+                emission = base + par[0] * span * _at(tempo[i, s], period)
+                best_any, arg_any = -1e18, -1
+                for b in range(m):
+                    x = FIRST[s] + b
+                    v = reach[x]
+                    if v < -1e17:
+                        continue
+                    crossed = (b + k - 1) // m
+                    v -= crossed * par[5] if crossed < 4 else 4 * par[5]
+                    to = (b + k) % m
+                    y = FIRST[s] + to
+                    here = v + emission + (position[i, 2] if to == 0 else position[i, 1])
+                    if here > value[i, e, y]:
+                        value[i, e, y] = here
+                        back_step[i, e, y] = reach_step[x]
+                        back_state[i, e, y] = x
+                    if v > best_any:
+                        best_any, arg_any = v, x
+                y = FIRST[s]
+                here = best_any + emission + position[i, 2] - par[6]
+                if here > value[i, e, y]:
+                    value[i, e, y] = here
+                    back_step[i, e, y] = reach_step[arg_any]
+                    back_state[i, e, y] = arg_any
+                # a measure that ends here may be followed by one of another metre
+                if value[i, e, y] > top_down:
+                    top_down, top_state = value[i, e, y], y
+            if top_state >= 0:
+                for s in range(len(BEATS)):
+                    y = FIRST[s]
+                    if allowed[s] and top_down - par[7] > value[i, e, y]:
+                        value[i, e, y] = top_down - par[7]
+                        back_step[i, e, y] = back_step[i, e, top_state]
+                        back_state[i, e, y] = back_state[i, e, top_state]
+    top, ti, te, tx = -1e18, -1, 0, 0
+    for i in range(n):
+        rest = none[n] - none[i + 1]
+        if rest < -60.0 and i < n - 1:
+            continue
+        for e in range(STEPS + 1):
+            if e == STEPS and n > 1 and i > 0:
+                continue
+            for x in range(states):
+                if value[i, e, x] + rest > top:
+                    top, ti, te, tx = value[i, e, x] + rest, i, e, x
+    states_out = np.empty(n, dtype=np.int64)
+    steps_out = np.empty(n, dtype=np.int64)
+    onsets_out = np.empty(n, dtype=np.int64)
+    length = 0
+    i, e, x = ti, te, tx
+    while i >= 0:
+        onsets_out[length], steps_out[length], states_out[length] = i, e, x
+        length += 1
+        if e == STEPS:
+            break
+        e2, x2 = back_step[i, e, x], back_state[i, e, x]
+        i = source[i, e]
+        e, x = e2, x2
+    path = np.stack((onsets_out[:length][::-1], states_out[:length][::-1]))
+    return path, steps_out[:length][::-1].copy(), top
+
+
+def _unfold(times: Floats, path: Ints, step: Ints, source: Ints, count: Ints, score: float) -> Path:
+    """The path with its silent beats filled in."""
+    onset, state = path
+    out_t, out_m, out_p, out_o = [times[onset[0]]], [METRE_OF[state[0]]], [PLACE_OF[state[0]]], [onset[0]]
+    for a, b, x, y, e in zip(onset[:-1], onset[1:], state[:-1], state[1:], step[1:], strict=True):
+        k = int(count[b, e])
+        metre, place = int(METRE_OF[x]), int(PLACE_OF[x])
+        for n in range(1, k):
+            out_t.append(times[a] + (times[b] - times[a]) * n / k)
+            out_m.append(metre)
+            out_p.append((place + n) % BEATS[metre])
+            out_o.append(-1)
+        out_t.append(times[b])
+        out_m.append(METRE_OF[y])
+        out_p.append(PLACE_OF[y])
+        out_o.append(b)
+    return Path(np.array(out_t), np.array(out_m), np.array(out_p), np.array(out_o), score)

@@ -1,0 +1,218 @@
+"""Beats, measures and time signatures of a performance.
+
+Three steps: features of every onset (rhythm_features), a small network's reading of them in several
+measures of context (rhythm_net), and an exact search that makes one consistent grid of it
+(beat_search). What the user says about metre and tempo limits or steers the search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
+from ..settings import MetreSettings
+from ..stage import Report, silent, stage
+from .beat_search import BEATS, Evidence, Path, search
+from .rhythm_features import hear_onsets
+from .rhythm_net import METRES, read_rhythm
+
+SURE = -1e3  # log probability of what the user has ruled out
+NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
+COVERED_S = 0.03  # notes this early still belong to the first beat
+
+
+@stage(version=1)
+def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
+    """The beats of a performance with their measures; any performance has some.
+
+    `confidence` is the network's probability for each beat of the path that was chosen.
+    """
+    sounding = _pitched(performance)
+    onsets_s = performance.onsets_s[sounding]
+    if len(onsets_s) < 2 or onsets_s[-1] - onsets_s[0] < 0.1:
+        return _steady_grid(performance, settings)
+    report(0.0, "listening to the rhythm")
+    onsets = hear_onsets(
+        onsets_s, performance.offsets_s[sounding], performance.pitches[sounding], performance.velocities[sounding]
+    )
+    reading = read_rhythm(onsets.features)
+    evidence = Evidence(onsets.times_s, reading.position.astype(np.float64), reading.tempo.astype(np.float64))
+    if performance.pulse is not None and settings.sound_weight > 0:
+        evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
+    if settings.beat_one_s >= 0:
+        evidence = _with_beat_one(evidence, settings.beat_one_s)
+    report(0.5, "finding beats and measures")
+    metres = METRES if settings.time_signature == "auto" else (settings.time_signature,)
+    longest = 60.0 / settings.slowest_bpm
+    shortest = min(60.0 / settings.fastest_bpm, longest / 1.15)  # a range that leaves room for rubato
+    path = search(evidence, metres, shortest, longest)
+    if len(path.times_s) < 2:
+        return _steady_grid(performance, settings)
+    if settings.tempo_factor != "1":
+        evidence = (_twice if settings.tempo_factor == "2" else _half)(path, evidence)
+        path = search(evidence, metres, 0.02, 60.0)
+    first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
+    return _grid(path, _confidence(path, evidence), first, last)
+
+
+def _pitched(performance: Performance) -> Ints:
+    """Indices of the notes that tell the metre: all but percussion, unless there is nothing else."""
+    drums = {p.id for p in performance.parts if p.percussion}
+    pitched = np.array([k for k, n in enumerate(performance.notes) if n.part not in drums], dtype=np.int64)
+    return pitched if len(pitched) >= 8 else np.arange(len(performance.notes))
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
+    """The pulse of the sound as more log odds for beats, against what is usual among the onsets."""
+    position = evidence.position.copy()
+    for curve, columns in ((pulse.beat, [1, 2]), (pulse.downbeat, [2])):
+        if len(curve) == 0 or not curve.any():
+            continue
+        frame = np.round(evidence.times_s * pulse.rate_hz).astype(np.int64)
+        reach = max(1, round(0.035 * pulse.rate_hz))
+        around = np.clip(frame[:, None] + np.arange(-reach, reach + 1), 0, len(curve) - 1)
+        active = np.clip(curve[around].max(axis=1), 0.02, 0.98)
+        odds = np.log(active / (1.0 - active))
+        position[:, columns] += 0.5 * weight * np.clip(odds - np.median(odds), -3.0, 3.0)[:, None]
+    return replace(evidence, position=position)
+
+
+def _with_beat_one(evidence: Evidence, at_s: float) -> Evidence:
+    """A measure must begin at the onset that is meant, or at that time if there is none."""
+    times, position, tempo = evidence.times_s, evidence.position.copy(), evidence.tempo
+    k = int(np.argmin(np.abs(times - at_s)))
+    if abs(times[k] - at_s) > NEAR_S:
+        after = int(np.searchsorted(times, at_s))
+        times = np.insert(times, after, at_s)
+        position = np.insert(position, after, 0.0, axis=0)
+        tempo = np.insert(tempo, after, tempo[k], axis=0)
+        k = after
+    position[k] = (SURE, SURE, 0.0)
+    return Evidence(times, position, tempo)
+
+
+def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
+    """Evidence at given beats, all of which count; the tempo is read `octaves` faster."""
+    k = np.clip(np.searchsorted(evidence.times_s, times), 1, len(evidence.times_s) - 1)
+    k -= np.abs(evidence.times_s[k - 1] - times) <= np.abs(evidence.times_s[k] - times)
+    position = np.where((np.abs(evidence.times_s[k] - times) < NEAR_S)[:, None], evidence.position[k], np.log(1 / 3))
+    position[:, 0] = SURE
+    was_down = np.isin(times, path.times_s[path.place == 0])
+    position[was_down, 2] += 2.0
+    tempo = np.roll(evidence.tempo[k], -4 * octaves, axis=2)  # four columns are an octave
+    for column in METRES:  # the metre that was found stays likelier
+        s = METRES.index(column)
+        tempo[:, s] += 0.0 if s == np.bincount(path.metre).argmax() else -3.0
+    return Evidence(times, position, tempo)
+
+
+def _twice(path: Path, evidence: Evidence) -> Evidence:
+    """A beat between each two that were found, on an onset if one is near the middle."""
+    times = path.times_s
+    middle, step = (times[1:] + times[:-1]) / 2.0, np.diff(times)
+    k = np.clip(np.searchsorted(evidence.times_s, middle), 1, len(evidence.times_s) - 1)
+    k -= np.abs(evidence.times_s[k - 1] - middle) <= np.abs(evidence.times_s[k] - middle)
+    middle = np.where(np.abs(evidence.times_s[k] - middle) < 0.12 * step, evidence.times_s[k], middle)
+    return _beats_only(path, evidence, np.sort(np.concatenate([times, middle])), 1)
+
+
+def _half(path: Path, evidence: Evidence) -> Evidence:
+    """Every other beat: those on which more measures begin."""
+    down = path.place == 0
+    phase = int(down[1::2].sum() > down[::2].sum())
+    times = path.times_s[phase::2]
+    return _beats_only(path, evidence, times if len(times) > 1 else path.times_s[[0, -1]], -1)
+
+
+# ---------------------------------------------------------------- the grid
+
+
+def _confidence(path: Path, evidence: Evidence) -> Floats:
+    """How sure each beat is, 0..1: the probability that a beat falls there, in the metre that was chosen."""
+    k = np.clip(np.searchsorted(evidence.times_s, path.times_s), 0, len(evidence.times_s) - 1)
+    p = np.exp(evidence.position[k])
+    total = p.sum(axis=1) + 1e-12
+    beat = np.where(path.place == 0, p[:, 2], p[:, 1] + 0.5 * p[:, 2]) / total
+    mass = np.exp(evidence.tempo[k]).sum(axis=2)
+    metre = mass[np.arange(len(k)), path.metre] / (mass.sum(axis=1) + 1e-12)
+    sure = np.sqrt(np.clip(beat * metre, 0.0, 1.0))
+    silent_beat = path.onset < 0
+    if silent_beat.any() and not silent_beat.all():
+        heard = np.flatnonzero(~silent_beat)
+        sure[silent_beat] = 0.8 * np.interp(np.flatnonzero(silent_beat), heard, sure[heard])
+    return np.asarray(sure)
+
+
+def _grid(path: Path, confidence: Floats, first_s: float, last_s: float) -> BeatGrid:
+    """Beats from the first onset to beyond the last one, numbered in measures."""
+    times, metre, place, sure = (x.tolist() for x in (path.times_s, path.metre, path.place, confidence))
+    step = max(times[1] - times[0], 0.05)
+    while times[0] > first_s + COVERED_S:
+        times.insert(0, times[0] - step)
+        metre.insert(0, metre[0])
+        place.insert(0, (place[0] - 1) % int(BEATS[metre[0]]))
+        sure.insert(0, sure[0])
+    step = max(times[-1] - times[-2], 0.05)
+    while times[-1] <= last_s:
+        times.append(times[-1] + step)
+        metre.append(metre[-1])
+        place.append((place[-1] + 1) % int(BEATS[metre[-1]]))
+        sure.append(sure[-1])
+    downs = [k for k, p in enumerate(place) if p == 0]
+    starts = downs if downs and downs[0] == 0 else [0, *downs]
+    starts = _without_stubs(starts, metre, place)
+    pickup = place[0] != 0
+    ql = np.zeros(len(times))
+    measure = np.zeros(len(times), dtype=np.int64)
+    beat = np.zeros(len(times), dtype=np.int64)
+    signatures: list[TimeSignature] = []
+    now = Fraction(0)
+    for number, (a, b) in enumerate(zip(starts, [*starts[1:], len(times)], strict=True), start=0 if pickup else 1):
+        numerator, denominator = map(int, METRES[metre[a]].split("/"))
+        full = TimeSignature(number, now, numerator, denominator)
+        short = number == 0
+        if short:
+            now = -full.beat_ql * (b - a)
+        elif b < len(times) and b - a != BEATS[metre[a]]:
+            numerator = numerator * (b - a) // int(BEATS[metre[a]])
+        signature = TimeSignature(number, now, numerator, denominator)
+        if not signatures or (signatures[-1].numerator, signatures[-1].denominator) != (numerator, denominator):
+            signatures.append(signature)
+        for k in range(a, b):
+            ql[k], measure[k], beat[k] = float(now), number, k - a + 1 + (place[a] if short else 0)
+            now += full.beat_ql
+    return BeatGrid(
+        times_s=np.array(times), ql=ql, measure=measure, beat=beat, time_signatures=tuple(signatures),
+        confidence=np.array(sure),
+    )
+
+
+def _without_stubs(starts: list[int], metre: list[int], place: list[int]) -> list[int]:
+    """A measure of one beat where more are due belongs to the measure before, which is longer then."""
+    kept = starts[:1]
+    for a, b in zip(starts[1:], starts[2:], strict=False):
+        due = int(BEATS[metre[a]])
+        if b - a == 1 and due > 2 and metre[a] == metre[a - 1] and a - kept[-1] == due:
+            continue
+        kept.append(a)
+    return kept + (starts[-1:] if len(starts) > 1 else [])
+
+
+def _steady_grid(performance: Performance, settings: MetreSettings) -> BeatGrid:
+    """Where too little sounds to tell: beats at 120 BPM, or the nearest tempo that is allowed."""
+    metre = METRES.index("4/4" if settings.time_signature == "auto" else settings.time_signature)
+    step = 60.0 / min(max(120.0, settings.slowest_bpm), max(settings.fastest_bpm, settings.slowest_bpm))
+    onsets = performance.onsets_s
+    first = float(onsets[0]) if len(onsets) else 0.0
+    last = float(onsets[-1]) if len(onsets) else 0.0
+    if settings.beat_one_s >= 0:
+        first = min(settings.beat_one_s, first)
+    count = np.arange(max(2, int((last - first) / step) + 2))
+    path = Path(first + step * count, np.full(len(count), metre), count % int(BEATS[metre]), np.full(len(count), -1), 0.0)
+    return _grid(path, np.zeros(len(count)), first, last)

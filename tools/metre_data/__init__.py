@@ -1,0 +1,1 @@
+"""Data that `tools/train_metre.py` learns from: scores, textures made of them, and their performance."""

@@ -1,0 +1,136 @@
+"""Which pieces the model learns from, in which proportion, and which are held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from rescored.notation.rhythm_net import METRES
+
+from . import textures
+from .corpus import Chord, Sheet
+from .simulate import Rendition, label, render
+from .textures import Piece
+
+Random = np.random.Generator
+
+# how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
+SHARE = {"2/4": 0.16, "3/4": 0.21, "4/4": 0.31, "2/2": 0.07, "3/8": 0.05, "6/8": 0.10, "9/8": 0.04, "12/8": 0.06}
+KINDS = {"written": 0.20, "chorale": 0.04, "accompanied": 0.26, "prelude": 0.19, "song": 0.18, "counterpoint": 0.13}
+MEDLEYS = 0.45  # share of the pieces that change their texture
+HELD_OUT_COMPOSERS = ("mozart", "joplin", "chopin", "schumann_robert", "cpebach")
+
+
+def held_out(name: str) -> bool:
+    """Whether a sheet serves for measuring only: some composers, and a tenth of all else."""
+    if name.startswith(HELD_OUT_COMPOSERS):
+        return True
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10 == 0
+
+
+class Sampler:
+    """Draws pieces; `held` chooses the sheets that are held out instead of the others."""
+
+    def __init__(self, sheets: list[Sheet], held: bool):
+        self.by_metre: dict[tuple[str, str], list[Sheet]] = defaultdict(list)
+        self.progressions: list[list[Chord]] = []
+        for sheet in sheets:
+            if held_out(sheet.name) != held:
+                continue
+            if sheet.style == "chorale":
+                self.progressions.append(textures.chorale_chords(sheet))
+            elif len(sheet.chords) > 12:
+                self.progressions.append(sheet.chords)
+            if not textures.usable(sheet):
+                continue
+            bar = sheet.bars[len(sheet.bars) // 2]
+            group = "chorale" if sheet.style == "chorale" else "tune" if sheet.style in ("tune", "lead") else "written"
+            self.by_metre[group, f"{bar.numerator}/{bar.denominator}"].append(sheet)
+            if sheet.style == "lead":  # as rare as they are good: they count as several tunes
+                self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * 3
+        self.progressions = [p for p in self.progressions if len(p) > 12]
+
+    def draw(self, random: Random) -> Piece:
+        """A piece of a random kind, or of several, in a random metre."""
+        metre = str(random.choice(METRES, p=[SHARE[m] for m in METRES]))
+        if random.random() < MEDLEYS:
+            sections = [self._one(metre, random) for _ in range(int(random.integers(2, 5)))]
+            piece = textures.medley([s for s in sections if _in_metre(s, metre)] or sections[:1], random)
+        else:
+            piece = self._one(metre, random)
+        if random.random() < 0.35:
+            piece = textures.with_passages(piece, random)
+        if random.random() < 0.35:
+            piece = textures.thickened(piece, random)
+        return textures.articulated(piece, random) if random.random() < 0.7 else piece
+
+    def _one(self, metre: str, random: Random) -> Piece:
+        kind = str(random.choice(list(KINDS), p=list(KINDS.values())))
+        signature = (int(metre.split("/")[0]), int(metre.split("/")[1]))
+        group = {"accompanied": "tune"}.get(kind, kind)
+        if kind in ("written", "chorale", "accompanied"):
+            pool = self.by_metre[group, metre]
+            if kind == "written" and random.random() < 0.35:  # composers count alike, however many files they have
+                pool = [s for m in METRES for s in self.by_metre[group, m]]
+            if kind == "chorale" and not pool:
+                pool = self.by_metre[group, "4/4"]
+            if pool:
+                sheet = pool[int(random.integers(0, len(pool)))]
+                piece = (textures.with_accompaniment if kind == "accompanied" else textures.as_written)(sheet, random)
+                return textures.renotated(piece, random)
+            kind = "song"
+        chords = self.progressions[int(random.integers(0, len(self.progressions)))]
+        make = {"prelude": textures.prelude, "song": textures.song, "counterpoint": textures.counterpoint}[kind]
+        return make(chords, signature, random)
+
+    def rendition(self, seed: int) -> Rendition | None:
+        """A performed piece, the same for the same seed."""
+        random = np.random.default_rng(seed)
+        piece = self.draw(random)
+        if not piece.notes or not piece.bars:
+            return None
+        return render(piece, random)
+
+
+def _in_metre(piece: Piece, metre: str) -> bool:
+    return len(piece.bars) > 8 and all(f"{b.numerator}/{b.denominator}" == metre for b in piece.bars)
+
+
+def read_midi(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Onsets, offsets, pitches and velocities of all notes but drums, sorted."""
+    import pretty_midi
+
+    midi = pretty_midi.PrettyMIDI(str(path))
+    rows = sorted((n.start, n.pitch, max(n.end, n.start + 0.02), n.velocity)
+                  for part in midi.instruments if not part.is_drum for n in part.notes)
+    table = np.array(rows, dtype=float)
+    return table[:, 0], table[:, 2], table[:, 1].astype(np.int64), table[:, 3].astype(np.int64)
+
+
+def pop909(folder: Path) -> Rendition | None:
+    """A song of POP909 with its annotated beats; None where they are neither in fours nor in threes."""
+    table = np.loadtxt(folder / "beat_midi.txt")
+    beats, half, down = table[:, 0], table[:, 1] > 0.5, table[:, 2] > 0.5
+    steps = np.diff(np.flatnonzero(down)) if down.sum() > 8 else np.diff(np.flatnonzero(half))
+    if len(steps) < 8:
+        return None
+    per_bar = int(np.bincount(steps).argmax())
+    if (steps == per_bar).mean() < 0.8 or per_bar not in (3, 4):
+        return None
+    down = down if down.sum() > 8 else half
+    notes = read_midi(folder / "performance.mid")
+    keep = (notes[0] >= beats[0] - 0.1) & (notes[0] < beats[-1] + 0.1)
+    notes = tuple(x[keep] for x in notes)  # type: ignore[assignment]
+    count = np.arange(len(beats), dtype=float)
+
+    def seconds_at(ql: np.ndarray) -> np.ndarray:
+        return np.interp(ql, count, beats)
+
+    period = np.gradient(beats)
+    place = np.interp(notes[0], beats, count)  # an onset near a beat is on it
+    ql = np.where(np.abs(place - np.round(place)) * 0.6 < 0.06, np.round(place), place)
+    metre = np.full(len(beats), METRES.index(f"{per_bar}/4"))
+    return label(folder.name, notes, ql, count, down, metre, period, seconds_at)

@@ -1,0 +1,172 @@
+"""Pieces performed, with what the metre model shall say about every onset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rescored.expressive import Style, perform
+from rescored.notation.rhythm_features import Onsets, hear_onsets
+from rescored.notation.rhythm_net import METRES
+
+from .textures import Piece, bar_ql, beat_ql
+
+Random = np.random.Generator
+
+# how long a beat usually lasts (s) and how much that varies (natural logarithm); general knowledge of the repertoire
+BEAT_S = {(2, 4): (0.62, 0.42), (3, 4): (0.56, 0.50), (4, 4): (0.58, 0.42), (2, 2): (0.85, 0.38), (3, 8): (1.15, 0.45),
+          (6, 8): (0.85, 0.50), (9, 8): (0.90, 0.45), (12, 8): (0.90, 0.45)}
+
+
+@dataclass
+class Rendition:
+    """A performed piece: its onsets and, for every onset, the truth."""
+
+    name: str
+    onsets: Onsets
+    position: np.ndarray  # 0 = no beat, 1 = beat, 2 = downbeat
+    period_s: np.ndarray  # local length of a beat
+    metre: np.ndarray  # index into METRES
+    beats_s: np.ndarray
+    downbeats_s: np.ndarray
+    notes: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # onset, offset, pitch, velocity
+
+
+def beat_length_s(piece: Piece, random: Random) -> float:
+    """A natural tempo: what the metre suggests, and what lets the fast notes be played."""
+    bar = piece.bars[len(piece.bars) // 2]
+    usual, spread = BEAT_S[bar.numerator, bar.denominator]
+    onsets = np.unique(np.round([n[0] for n in piece.notes], 4))
+    gaps = np.diff(onsets)
+    fast = float(np.quantile(gaps, 0.15)) if len(gaps) else 0.5
+    by_metre = np.log(usual) + random.normal(0.0, spread)
+    by_speed = np.log(0.165 * beat_ql(bar) / fast) + random.normal(0.0, 0.55)
+    length = np.exp(0.5 * by_metre + 0.5 * by_speed + random.normal(0.0, 0.12))
+    shortest = 0.07 * beat_ql(bar) / fast  # no more than 14 notes a second
+    return float(np.clip(max(length, shortest), 0.2, 4.2))
+
+
+def random_style(random: Random) -> Style:
+    """From a sight-reader with a metronome to a romantic virtuoso."""
+    free = random.beta(1.3, 2.2)
+    return Style(
+        drift=0.01 + 0.10 * free * random.random(), unsteadiness=0.004 + 0.05 * free * random.random(),
+        phrase_ql=float(random.choice([8.0, 16.0, 12.0, 32.0])), phrase_depth=0.25 * free * random.random(),
+        ritardando=0.7 * random.random() * (free + 0.2), jitter_ms=3.0 + 15.0 * random.beta(1.5, 2.5),
+        spread_ms=2.0 + 10.0 * random.beta(1.5, 3), lead_ms=22.0 * random.beta(1, 2),
+        rolled=0.0 if random.random() < 0.6 else 0.3 * free, roll_ms=random.uniform(22, 60),
+        held=random.uniform(0.45, 1.05), held_spread=random.uniform(0.03, 0.25), loudness=random.uniform(48, 80),
+        dynamics=random.uniform(0, 20), accent=max(random.normal(5, 4), 0.0), melody_louder=random.uniform(0, 18),
+        uneven=random.uniform(2, 9),
+    )
+
+
+def render(piece: Piece, random: Random) -> Rendition | None:
+    """Perform a piece with random tempo, key, manner and mistakes; None if too little is left of it."""
+    if len(piece.notes) < 24:
+        return None
+    onset, length, pitch, melody = (np.array(x) for x in zip(*piece.notes, strict=True))
+    pitch = pitch.astype(np.int64) + int(random.integers(-5, 7))
+    pitch = np.where(pitch > 107, pitch - 12, np.where(pitch < 22, pitch + 12, pitch))
+    middle = piece.bars[len(piece.bars) // 2]
+    beat_s = beat_length_s(piece, random)
+    style = random_style(random)
+    starts = np.array([b.ql for b in piece.bars])
+    fermatas = [] if random.random() < 0.75 else [float(x) for x in random.choice(starts, 2) - beat_ql(middle)]
+    fermatas += piece.fermatas
+    played = perform(onset, length, pitch, bpm=60.0 / beat_s, beat_ql=beat_ql(middle), measures_ql=starts, style=style,
+                     seed=int(random.integers(2**31)), melody=melody.astype(bool) if random.random() < 0.8 else None,
+                     fermatas_ql=fermatas)
+    ql, begin, end = onset.astype(float), played.onset_s, played.offset_s
+    velocity = played.velocity.astype(float)
+    ql, begin, end, pitch, velocity = _ornaments(ql, begin, end, pitch, velocity, melody.astype(bool), random)
+    ql, begin, end, pitch, velocity = _mistakes(ql, begin, end, pitch, velocity, random)
+    if random.random() < 0.08:
+        velocity[:] = 70.0
+    order = np.lexsort((pitch, begin))
+    notes = (begin[order], end[order], pitch[order].astype(np.int64), velocity[order].astype(np.int64))
+    beats, is_down, metre_of, period = _beats(piece, played.seconds_at)
+    return label(piece.name, notes, ql[order], beats, is_down, metre_of, period, played.seconds_at)
+
+
+def _beats(piece: Piece, seconds_at):  # type: ignore[no-untyped-def]
+    """Places (ql), downbeat flags, metres and length (s) of all written beats."""
+    places, down, metre, length = [], [], [], []
+    for k, bar in enumerate(piece.bars):
+        stop = piece.bars[k + 1].ql if k + 1 < len(piece.bars) else piece.end_ql
+        beat, short = beat_ql(bar), k == 0 and stop - bar.ql < bar_ql(bar) - 1e-6
+        first = stop - np.floor((stop - bar.ql) / beat + 1e-6) * beat if short else bar.ql
+        for at in np.arange(first, stop - 1e-6, beat):
+            places.append(float(at))
+            down.append(abs(at - bar.ql) < 1e-6 and not short)
+            metre.append(METRES.index(f"{bar.numerator}/{bar.denominator}"))
+            length.append(beat)
+    places_ql, step = np.array(places), np.array(length)
+    around = (seconds_at(places_ql + 2 * step) - seconds_at(places_ql - 2 * step)) / 4.0
+    return places_ql, np.array(down), np.array(metre), around
+
+
+def label(name, notes, ql, beats_ql, is_down, metre, period, seconds_at):  # type: ignore[no-untyped-def]
+    """The truth for every onset cluster; `ql` of ornaments is nan."""
+    from rescored.notation.clusters import cluster
+
+    onsets = hear_onsets(*notes)
+    index = cluster(notes[0])
+    n = len(onsets.times_s)
+    position = np.zeros(n, dtype=np.int8)
+    beats_s = seconds_at(beats_ql)
+    near = np.clip(np.searchsorted(beats_ql, np.nan_to_num(ql, nan=-1e9) + 1e-3) - 1, 0, len(beats_ql) - 1)
+    on_beat = np.abs(ql - beats_ql[near]) < 2e-3
+    # of the clusters that hold notes of one beat (a rolled chord) the one with most of them is the beat
+    for beat in np.unique(near[on_beat]):
+        clusters = index[on_beat & (near == beat)]
+        best = np.bincount(clusters).argmax()
+        position[best] = max(position[best], 2 if is_down[beat] else 1)
+    at = np.clip(np.searchsorted(beats_s, onsets.times_s + 0.03) - 1, 0, len(beats_s) - 1)
+    return Rendition(name, onsets, position, period[at], metre[at].astype(np.int8), beats_s, beats_s[is_down], notes)
+
+
+def _ornaments(ql, begin, end, pitch, velocity, melody, random: Random):  # type: ignore[no-untyped-def]
+    """Trills, mordents and grace notes on some of the longer notes of the melody."""
+    rate = 0.0 if random.random() < 0.55 else random.uniform(0.01, 0.12)
+    rows = []
+    for i in np.flatnonzero((random.random(len(ql)) < rate) & melody & (end - begin > 0.25)):
+        kind, step = random.random(), int(random.choice([1, 2]))
+        speed = random.uniform(0.055, 0.095)
+        if kind < 0.35 and end[i] - begin[i] > 0.4:
+            times = np.arange(begin[i] + speed, end[i] - speed, speed) + 0.0
+            rows += [(np.nan, t, t + speed, pitch[i] + (step if k % 2 == 0 else 0), velocity[i] - 6)
+                     for k, t in enumerate(times + random.normal(0, 0.006, len(times)))]
+            end[i] = begin[i] + speed
+        elif kind < 0.6:
+            rows += [(np.nan, begin[i] + speed, begin[i] + 2 * speed, pitch[i] + step, velocity[i] - 5),
+                     (np.nan, begin[i] + 2 * speed, end[i], pitch[i], velocity[i] - 3)]
+            end[i] = begin[i] + speed
+        else:
+            count = int(random.integers(1, 4))
+            rows += [(np.nan, begin[i] - (k + 1) * speed, begin[i] - k * speed, pitch[i] + step * (1 if k % 2 == 0 else -1),
+                      velocity[i] - 8) for k in range(count)]
+    return _with(rows, ql, begin, end, pitch, velocity)
+
+
+def _mistakes(ql, begin, end, pitch, velocity, random: Random):  # type: ignore[no-untyped-def]
+    """Notes that a transcriber misses, invents or times badly."""
+    if random.random() < 0.5:
+        keep = random.random(len(ql)) > random.uniform(0.0, 0.06)
+        ql, begin, end, pitch, velocity = (x[keep] for x in (ql, begin, end, pitch, velocity))
+        rows = []
+        for i in np.flatnonzero(random.random(len(ql)) < random.uniform(0.0, 0.03)):
+            late = 0.0 if random.random() < 0.5 else random.uniform(0.05, 0.5)
+            jump = int(random.choice([12, -12, 0, 7, 19, 1]))
+            rows.append((np.nan, begin[i] + late, begin[i] + late + 0.1, int(np.clip(pitch[i] + jump, 21, 108)), velocity[i] * 0.6))
+        ql, begin, end, pitch, velocity = _with(rows, ql, begin, end, pitch, velocity)
+        begin = begin + random.normal(0.0, random.uniform(0.0, 0.008), len(begin))
+    begin = np.maximum(begin, 0.0)
+    return ql, begin, np.maximum(end, begin + 0.02), pitch, np.clip(velocity, 5, 127)
+
+
+def _with(rows, *columns):  # type: ignore[no-untyped-def]
+    if not rows:
+        return columns
+    return tuple(np.concatenate([a, np.array(b, dtype=float)]) for a, b in zip(columns, zip(*rows, strict=True), strict=True))
