@@ -73,29 +73,33 @@ def to_pdf(musicxml: str) -> bytes:
 
     Made in a process of its own: engraving a long score would hold up every other thread.
     """
-    command = [sys.executable, "-m", "rescored.output.engraving", _fonts().name]
-    done = subprocess.run(command, input=musicxml.encode(), capture_output=True, timeout=_PDF_TIMEOUT_S)
-    if done.returncode:
-        raise RuntimeError(f"engraving failed ({done.returncode}): {done.stderr.decode(errors='replace')[-2000:]}")
-    return done.stdout
+    with tempfile.TemporaryDirectory(prefix="rescored-") as folder:
+        for name, font in _fonts().items():
+            Path(folder, name).write_bytes(font)
+        command = [sys.executable, "-m", __spec__.name, folder]
+        done = subprocess.run(command, input=musicxml.encode(), capture_output=True, timeout=_PDF_TIMEOUT_S)
+        if done.returncode:
+            what = done.stderr.decode(errors="replace")[-2000:]
+            raise RuntimeError(f"engraving failed with {done.returncode}: {what}")
+        return done.stdout
 
 
-def _pdf(musicxml: str, fonts: str) -> bytes:
+def _pdf(musicxml: str, folder: str) -> bytes:
+    """The same in this process, in a folder that has the fonts."""
     import typst
 
     root = ElementTree.fromstring(musicxml)
     inputs = {"title": root.findtext("work/work-title", ""), "composer": root.findtext("identification/creator", "")}
     inputs = {name: text[:_LONGEST_HEADING] + "…" * (len(text) > _LONGEST_HEADING) for name, text in inputs.items()}
     engraving = Engraving(musicxml, **_PAPER)
-    with tempfile.TemporaryDirectory() as folder:
-        source = _TYPST
-        for page in range(1, engraving.pages + 1):
-            Path(folder, f"{page}.svg").write_text(_for_typst(engraving.svg(page)), encoding="utf-8")
-            if page > 1:
-                source += f"#pagebreak()\n#place(bottom + center, dy: 6mm)[{page}]\n"
-            source += f'#place(top + left, dx: -15mm, dy: -15mm, image("{page}.svg", width: 210mm, height: 297mm))\n'
-        Path(folder, "score.typ").write_text(source, encoding="utf-8")
-        return bytes(typst.compile(f"{folder}/score.typ", font_paths=[fonts], sys_inputs=inputs))
+    source = _TYPST
+    for page in range(1, engraving.pages + 1):
+        Path(folder, f"{page}.svg").write_text(_for_typst(engraving.svg(page)), encoding="utf-8")
+        if page > 1:
+            source += f"#pagebreak()\n#place(bottom + center, dy: 6mm)[{page}]\n"
+        source += f'#place(top + left, dx: -15mm, dy: -15mm, image("{page}.svg", width: 210mm, height: 297mm))\n'
+    Path(folder, "score.typ").write_text(source, encoding="utf-8")
+    return bytes(typst.compile(f"{folder}/score.typ", font_paths=[folder], sys_inputs=inputs))
 
 
 def _for_typst(svg: str) -> str:
@@ -105,18 +109,19 @@ def _for_typst(svg: str) -> str:
 
 
 @cache
-def _fonts() -> tempfile.TemporaryDirectory[str]:
-    """A folder with the fonts of Verovio's style sheets as TrueType; it goes when the process ends."""
+def _fonts() -> dict[str, bytes]:
+    """The fonts of Verovio's style sheets as TrueType files, by name; unpacking takes half a second."""
     from fontTools.ttLib import TTFont
 
-    folder = tempfile.TemporaryDirectory(prefix="rescored-fonts-")
+    fonts = {}
     for family in ("Leipzig", "Liberation"):
         css = (_DATA / f"{family}.css").read_text(encoding="utf-8")
         for i, match in enumerate(re.finditer(r"base64,([A-Za-z0-9+/=]+)", css)):
-            font = TTFont(io.BytesIO(base64.b64decode(match[1])))
+            font, out = TTFont(io.BytesIO(base64.b64decode(match[1]))), io.BytesIO()
             font.flavor = None
-            font.save(Path(folder.name, f"{family}{i}.ttf"))
-    return folder
+            font.save(out)
+            fonts[f"{family}{i}.ttf"] = out.getvalue()
+    return fonts
 
 
 if __name__ == "__main__":
