@@ -9,7 +9,8 @@ next token, "'" is staccato: "q:C4+E4~ | q.:C4+E4 e:r (e:F#5 e:G5 e:A5')".
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -53,8 +54,10 @@ def compose(
     lines: dict[Line, str],
     *,
     metre: str = "4/4",
+    later: Mapping[int, str] | None = None,
     pickup: Fraction | int = 0,
     fifths: int = 0,
+    keys: Sequence[KeySignature] = (),
     parts: Sequence[Part] = (PIANO,),
     title: str = "A Study",
     composer: str = "",
@@ -63,23 +66,24 @@ def compose(
     marks: Sequence[Mark] = (),
     chords: Sequence[ChordSymbol] = (),
 ) -> Score:
-    """A score in one metre and key; see the module's text for `lines`."""
-    numerator, denominator = map(int, metre.split("/"))
-    full = Fraction(4 * numerator, denominator)
+    """A score; see the module's text for `lines`. `later`: by measure number, the metre from there on."""
     count = max(len(text.split("|")) for text in lines.values())
     first = 0 if pickup else 1
-    measures = []
-    for k in range(count):
-        short = bool(pickup) and k == 0
-        ql = -Fraction(pickup) if short else full * (k - (1 - first))
-        measures.append(Measure(first + k, ql, Fraction(pickup) if short else full, numerator, denominator))
+    measures: list[Measure] = []
+    signatures: list[TimeSignature] = []
+    ql = -Fraction(pickup)
+    for number in range(first, first + count):
+        if number == first or number in (later or {}):
+            numerator, denominator = map(int, (later or {}).get(number, metre).split("/"))
+            signatures.append(TimeSignature(number, ql, numerator, denominator))
+        length = Fraction(pickup) if number == 0 else signatures[-1].measure_ql
+        measures.append(Measure(number, ql, length, signatures[-1].numerator, signatures[-1].denominator))
+        ql += length
     symbols: list[Symbol] = []
     notes: dict[str, WrittenNote] = {}
     for (part, staff, voice), text in sorted(lines.items(), key=lambda x: x[0]):
         percussion = next(p.percussion for p in parts if p.id == part)
         _read_line(text, part, staff, voice, measures, symbols, notes, percussion=percussion)
-    metre_ = TimeSignature(first, measures[0].ql, numerator, denominator)
-    beat = metre_.beat_ql
     default_clefs = [
         Clef(p.id, s, measures[0].ql, "percussion", 3) if p.percussion
         else Clef(p.id, s, measures[0].ql, "F" if s == 2 else "G", 4 if s == 2 else 2)
@@ -90,8 +94,8 @@ def compose(
         title=title, composer=composer, parts=tuple(parts), measures=tuple(measures),
         notes=tuple(sorted(notes.values(), key=lambda n: (n.onset_ql, n.pitch, n.id))),
         symbols=tuple(sorted(symbols, key=lambda s: (s.part, s.staff, s.measure, s.voice, s.onset_ql))),
-        time_signatures=(metre_,), keys=(KeySignature(first, measures[0].ql, fifths, "major"),),
-        clefs=(*default_clefs, *clefs), tempi=(TempoMark(measures[0].ql, bpm, beat),),
+        time_signatures=tuple(signatures), keys=(KeySignature(first, measures[0].ql, fifths, "major"), *keys),
+        clefs=(*default_clefs, *clefs), tempi=(TempoMark(measures[0].ql, bpm, signatures[0].beat_ql),),
         marks=tuple(marks), chords=tuple(chords),
     )
 
@@ -149,16 +153,17 @@ def _read_line(text: str, part: str, staff: int, voice: int, measures: Sequence[
 
 def transcription(score: Score, *, swing_s: float = 0.02) -> Transcription:
     """A transcription whose performance plays the score in its tempo, every other beat late by `swing_s`."""
-    metre = score.time_signatures[0]
-    beat_s = 60.0 / score.tempi[0].bpm
-    first, last = score.measures[0], score.measures[-1]
-    beats = int((last.ql + last.length_ql - first.ql) / metre.beat_ql) + 1
-    ql = np.array([float(first.ql + k * metre.beat_ql) for k in range(beats)])
-    times = 0.5 + np.arange(beats) * beat_s + swing_s * (np.arange(beats) % 2)
-    per_measure = int(metre.measure_ql / metre.beat_ql)
-    counted = np.arange(beats) + round(float(first.ql / metre.beat_ql))
-    grid = BeatGrid(times, ql, counted // per_measure + 1, counted % per_measure + 1, score.time_signatures,
-                    np.full(beats, 0.75))
+    ql, measure, beat = [], [], []
+    for m in score.measures:
+        metre = TimeSignature(m.number, m.ql, m.numerator, m.denominator)
+        missing = int((metre.measure_ql - m.length_ql) / metre.beat_ql)
+        for k in range(int(m.length_ql / metre.beat_ql)):
+            ql.append(float(m.ql + k * metre.beat_ql))
+            measure.append(m.number)
+            beat.append(missing + k + 1)
+    seconds_a_quarter = 60.0 / (score.tempi[0].bpm * float(score.tempi[0].beat_ql))
+    times = 0.5 + (np.array(ql) - ql[0]) * seconds_a_quarter + swing_s * (np.arange(len(ql)) % 2)
+    grid = BeatGrid(times, ql, measure, beat, score.time_signatures, np.full(len(ql), 0.75))
     played = []
     for n in score.notes:
         onset = float(grid.seconds_at(np.array([float(n.onset_ql)]))[0]) - (0.05 if n.grace else 0.0)
@@ -217,4 +222,16 @@ def band() -> Score:
     }, parts=(guitar, PIANO, drums), title="Band", clefs=(Clef("guitar", 1, Fraction(0), "G", 2, -1),))
 
 
-ALL = {f.__name__: f for f in (scale, two_hands, pickup, compound, band)}
+def changes() -> Score:
+    """Metre, key and clefs that change, the last in the middle of a measure; tempo marks in words."""
+    score = compose({
+        ("piano", 1, 1): "q:C5 q:D5 q:E5 q:F5 | q:G5 q:A5 q:B5 | q.:C6 q.:B5 | w:Eb5",
+        ("piano", 2, 1): "h:C3 h:C5 | h.:G4 | q.:C3 q.:G2 | w:Eb3",
+    }, later={2: "3/4", 3: "6/8", 4: "4/4"}, title="Changes", keys=(KeySignature(4, Fraction(10), -3, "minor"),),
+        clefs=(Clef("piano", 2, Fraction(2), "G", 2), Clef("piano", 2, Fraction(7), "F", 4)))
+    slower = (
+        TempoMark(Fraction(5), 80.0, Fraction(1), "rit."), TempoMark(Fraction(7), 50.0, Fraction(3, 2), "Andante"))
+    return replace(score, tempi=(*score.tempi, *slower))
+
+
+ALL = {f.__name__: f for f in (scale, two_hands, pickup, compound, changes, band)}

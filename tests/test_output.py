@@ -281,6 +281,20 @@ def test_marks_stand_where_they_belong():
     assert [e.tag for e in tempo] == ["beat-unit", "beat-unit-dot", "per-minute"]
 
 
+def test_metre_key_and_clef_change_where_the_score_says(musicxml_4):
+    first, second, third, fourth = parse(to_musicxml(scores.changes())).findall("part/measure")
+    assert [m.findtext("attributes/time/beats") for m in (first, second, third, fourth)] == ["4", "3", "6", "4"]
+    assert [m.findtext("attributes/key/fifths") for m in (first, second, third, fourth)] == ["0", None, None, "-3"]
+    assert fourth.findtext("attributes/key/mode") == "minor"
+    inside = [(c.get("number"), c.findtext("sign")) for c in first.iter("clef")]
+    assert inside == [("1", "G"), ("2", "F"), ("2", "G")]
+    assert [(c.get("number"), c.findtext("sign")) for c in second.iter("clef")] == [("2", "F")]  # before the barline
+    assert third.find(".//clef") is None
+    assert [w.text for w in second.iter("words")] == ["rit."] and second.find(".//metronome") is None
+    assert float(second.find(".//sound").get("tempo")) == 80
+    assert [w.text.strip() for w in third.iter("words")] == ["Andante"] and third.findtext(".//per-minute") == "50"
+
+
 def test_chord_symbols_say_root_kind_and_bass():
     harmonies = list(parse(to_musicxml(scores.pickup())).iter("harmony"))
     assert [h.findtext("root/root-step") for h in harmonies] == ["G", "D", "E"]

@@ -99,8 +99,8 @@ def _tempo(tempo: TempoMark) -> Element:
     gradual = bool(_GRADUAL.match(tempo.text))
     kinds = []
     if tempo.text:
-        style = {"font_style": "italic"} if gradual else {"font_weight": "bold"}
-        kinds.append(_words(tempo.text, **style))
+        kinds.append(_words(tempo.text, font_style="italic") if gradual
+                     else _words(f"{tempo.text}\N{NO-BREAK SPACE}", font_weight="bold"))
     if not gradual:
         unit, dots = tempo.beat_ql, 0
         if unit not in _UNITS:

@@ -198,8 +198,9 @@ class _Writer:
                 metre = (measure.numerator, measure.denominator)
                 written.insert(0, meter.TimeSignature(f"{metre[0]}/{metre[1]}"))
             for change in clefs:
-                if measure.ql <= change.ql < measure.ql + measure.length_ql:
-                    written.insert(change.ql - measure.ql, _clef(change))
+                # A clef that holds from a barline on stands before it.
+                if measure.ql < change.ql <= measure.ql + measure.length_ql or not result and change.ql <= measure.ql:
+                    written.insert(max(change.ql - measure.ql, 0), _clef(change))
             accidentals.begin_measure(fifths)
             for voice in self._voices(part, staff, measure, accidentals):
                 written.insert(0, voice)
