@@ -1,8 +1,19 @@
 """song.json: the documented, versioned form of a transcription, written and read back.
 
-One object a note, a beat, a signature ..., each with the field names of `rescored.music`; positions
-are floats: quarter lengths from the start of measure 1, seconds from the start of the recording.
-Fractions are recovered exactly, since no denominator of a score exceeds 5040. Stems are not in it.
+    rescored         version that wrote it; "format" is the version of this layout, now 1
+    source settings  where it came from (no paths), and the flat settings tree; "warnings" in words
+    notes            one object a written note: id part onset_s offset_s pitch velocity confidence (as played),
+                     measure onset_ql duration_ql staff voice step alter octave grace staccato release_ql (as written)
+    unwritten        notes that were heard and not written, as played
+    beats            time_s ql measure beat, and "bar", the same as measure
+    time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
+    tempi            ql bpm beat_ql text; chords: ql symbol
+    performance      parts pedal pulse candidates duration_s warnings; grid: confidence of each beat
+    score            title composer parts measures symbols clefs marks time_signatures: all that is drawn
+
+Field names are those of `rescored.music`. Positions are floats: seconds from the start of the
+recording, quarter lengths from the start of measure 1 (a pickup lies before, negative). Fractions
+are recovered exactly, since no denominator of a score exceeds 5040. Stems are not in it.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class _Writer:
         accidentals, fifths = Accidentals(), 0
         clefs = [c for c in self.score.clefs if (c.part, c.staff) == (part.id, staff)]
         metre: tuple[int, int] | None = None
-        result = []
+        result: list[stream.Measure] = []
         for measure in self.score.measures:
             written = stream.Measure(number=measure.number)
             if measure.number == 0:
@@ -198,9 +198,9 @@ class _Writer:
                 metre = (measure.numerator, measure.denominator)
                 written.insert(0, meter.TimeSignature(f"{metre[0]}/{metre[1]}"))
             for change in clefs:
-                # A clef that holds from a barline on stands before it.
-                if measure.ql < change.ql <= measure.ql + measure.length_ql or not result and change.ql <= measure.ql:
-                    written.insert(max(change.ql - measure.ql, 0), _clef(change))
+                at = change.ql - measure.ql  # one that holds from a barline on stands before the barline
+                if 0 < at <= measure.length_ql or (at <= 0 and not result):
+                    written.insert(max(at, 0), _clef(change))
             accidentals.begin_measure(fifths)
             for voice in self._voices(part, staff, measure, accidentals):
                 written.insert(0, voice)
