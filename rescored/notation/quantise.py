@@ -36,13 +36,13 @@ class Weights:
     deviation_rel: float = 0.14  # and the part that grows with the beat
     drift_s: float = 0.028  # spread of its change between neighbours: constant part
     drift_rel: float = 0.19  # and the part that grows with the time between them
-    worst: float = 4.2  # most that one deviation costs
+    worst: float = 6.0  # most that one deviation costs
     collide: float = 2.8  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
     switch: float = 5.0  # from binary to ternary and the like
     change: float = 0.9  # from one division to another
     habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
-    beat_filled: float = 0.95  # chance that something is struck on a beat
+    beat_filled: float = 0.9  # chance that something is struck on a beat
 
 
 # How often a beat is divided so that its slots are eighths (8), sixteenths (16) ..., nominally, and how
@@ -53,8 +53,8 @@ ODD = {5: 0.01, 7: 0.005}
 UNDIVIDED = 0.25
 FILLED = {
     1: (), 2: (0.95,), 3: (0.88, 0.95), 4: (0.56, 0.74, 0.93), 5: (0.95,) * 4, 6: (0.55, 0.85, 0.6, 0.93, 0.9),
-    7: (0.95,) * 6, 8: (0.5, 0.35, 0.4, 0.5, 0.5, 0.5, 0.75), 12: (0.2, 0.2, 0.35, 0.8, 0.2, 0.4, 0.35, 0.75, 0.4, 0.4, 0.6),
-    16: (0.4,) * 14 + (0.8,),
+    7: (0.95,) * 6, 8: (0.5, 0.35, 0.4, 0.5, 0.5, 0.5, 0.75),
+    12: (0.2, 0.2, 0.35, 0.8, 0.2, 0.4, 0.35, 0.75, 0.4, 0.4, 0.6), 16: (0.4,) * 14 + (0.8,),
 }
 
 
@@ -172,8 +172,9 @@ def _prior(slots: int, kind: int, beat_ql: float, compound: bool, settings: Quan
     value = 2 ** round(np.log2(4 * nominal / beat_ql))
     if value > settings.finest:
         return 0.0
-    chance = ODD[slots] if kind == OTHER else (BINARY_BY_VALUE if kind == BINARY else TERNARY_BY_VALUE).get(value, 0.003)
-    return chance * (1.0 if natural else {"no": 0.0, "auto": 1.0, "yes": 4.0}[settings.triplets])
+    by_value = {BINARY: BINARY_BY_VALUE, TERNARY: TERNARY_BY_VALUE, OTHER: {value: ODD.get(slots, 0.0)}}[kind]
+    chance = by_value.get(value, 0.003)
+    return chance * (1.0 if natural else {"no": 0.0, "auto": 0.35, "yes": 2.0}[settings.triplets])
 
 
 @njit(cache=True)

@@ -25,15 +25,15 @@ from .ticks import PER_QUARTER, to_ql, to_ticks
 class Weights:
     """Costs of an end; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
 
-    longer: float = 1.3  # per octave that the value exceeds the held length
-    longer_pedalled: float = 0.8  # ... where the pedal sustains what the key lets go
+    longer: float = 1.5  # per octave that the value exceeds the held length
+    longer_pedalled: float = 1.0  # ... where the pedal sustains what the key lets go
     shorter: float = 1.6  # per octave that it falls short
-    skip: float = 1.6  # per octave of the number of onsets of the hand until the end
-    skip_first: float = 0.8  # for not ending with the hand's next onset
-    distance: float = 0.3  # per octave to the nearest note that begins at the end
-    rest: float = 1.8  # ends before the next onset of the hand, so that a rest follows
-    off_beat: float = 0.5  # ... and not on a beat
-    legato: float = 1.14  # keys are let go this much early
+    skip: float = 0.9  # per octave of the number of onsets of the hand until the end
+    skip_first: float = 0.5  # for not ending with the hand's next onset
+    distance: float = 0.6  # per octave to the nearest note that begins at the end
+    rest: float = 1.4  # ends before the next onset of the hand, so that a rest follows
+    off_beat: float = 1.0  # ... and not on a beat
+    legato: float = 1.2  # keys are let go this much early
     touch_s: float = 0.03  # lengths below this say nothing
     chord: float = 2.0  # notes struck together end together if their lengths differ by less than this factor
 
@@ -169,7 +169,8 @@ def _choose_ends(
     far = np.int64(2**62)
     out = np.empty(n, dtype=np.int64)
     for i in range(n):
-        lasted = max(held[i], 0.0) * w[6] + touch[i]
+        released = max(held[i], 0.0) + touch[i]
+        lasted = released + (w[6] - 1.0) * max(held[i], 0.0)
         best, choice = 1e18, onset[i] + part[i]
         limit, following = far, far
         rank = 0
@@ -197,8 +198,8 @@ def _choose_ends(
             if cost < best:
                 best, choice = cost, at
         e = onset[i] + part[i] - (onset[i] - start[i]) % part[i]
-        while e - onset[i] <= 2 * lasted + beat[i]:
-            octaves = np.log2((e - onset[i] + touch[i]) / lasted)
+        while e - onset[i] <= 2 * released + beat[i]:
+            octaves = np.log2((e - onset[i] + touch[i]) / released)
             cost = (longer[i] * octaves if octaves > 0 else -w[0] * octaves) + w[4]
             if (e - start[i]) % beat[i] != 0:
                 cost += w[5]
