@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -57,16 +57,15 @@ def rescored_itself(task: Task, folder: Path) -> tuple[Piece, dict[str, float]]:
     return read([files["musicxml"], files["json"]]), seconds
 
 
-def baseline(task: Task, system: str, folder: Path) -> tuple[Piece, dict[str, float]]:
-    """One of the baselines."""
-    run = {"music21": music21_quantiser, "librosa": librosa_beats}[system]
-    return run(task.source, folder), {}
-
-
-SYSTEMS = ("rescored", "music21", "librosa")
+System = Callable[[Task, Path], tuple[Piece, dict[str, float]]]
+SYSTEMS: dict[str, System] = {
+    "rescored": rescored_itself,
+    "music21": lambda task, folder: (music21_quantiser(task.source, folder), {}),
+    "librosa": lambda task, folder: (librosa_beats(task.source, folder), {}),
+}
 TITLES = {
     "rescored": "rescored",
-    "music21": "baseline: basic-pitch's MIDI (or the MIDI that goes in) through music21's quantiser",
+    "music21": "baseline: basic-pitch's MIDI (or the notes that go in) through music21's quantiser",
     "librosa": "baseline: the same notes rounded to sixteenths of librosa's beats",
 }
 
@@ -78,10 +77,7 @@ def measure(task: Task, system: str) -> dict[str, Any]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            if system == "rescored":
-                piece, stages = rescored_itself(task, Path(folder))
-            else:
-                piece, stages = baseline(task, system, Path(folder))
+            piece, stages = SYSTEMS[system](task, Path(folder))
         except Exception as error:
             piece, problem = Piece(), f"{type(error).__name__}: {error}"
             traceback.print_exc()
@@ -168,8 +164,9 @@ def main() -> None:
         print("\n" + json.dumps(measure(task, system)))
         return
     print(f"# rescored {rescored.__version__}, {date.today()}\n\n{machine()}")
+    systems = ["rescored"] if options.no_baselines else list(SYSTEMS)
     for name in options.sets:
-        run_set(name, options.data, SYSTEMS[:1] if options.no_baselines else SYSTEMS, options.pieces, options.jobs)
+        run_set(name, options.data, systems, options.pieces, options.jobs)
     if not options.no_speed:
         from bench_speed import main as speed
 
