@@ -119,10 +119,11 @@ class NoteSettings(Section):
         "auto", "Model that hears the notes; auto = transkun for piano, basic-pitch otherwise",
         of=("auto", "transkun", "basic-pitch"))
     onset_threshold: float = choice(
-        0.6, "basic-pitch: lower finds more, and more doubtful, notes", lo=0.05, hi=0.95, advanced=False)
+        0.25, "basic-pitch: least probability of a note; lower finds more, and more doubtful, notes",
+        lo=0.05, hi=0.95, advanced=False)
     frame_threshold: float = choice(
         0.3, "basic-pitch: lower holds notes for longer", lo=0.05, hi=0.95)
-    min_length_ms: float = choice(46.0, "Drop notes that are shorter than this", lo=10, hi=500, unit="ms")
+    min_length_ms: float = choice(46.0, "basic-pitch: drop notes that are shorter than this", lo=10, hi=500, unit="ms")
     lowest: int = choice(21, "Drop notes below this MIDI pitch", lo=0, hi=127)
     highest: int = choice(108, "Drop notes above this MIDI pitch", lo=0, hi=127)
 

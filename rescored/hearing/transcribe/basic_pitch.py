@@ -1,14 +1,13 @@
-"""Any pitched sound to notes with Basic Pitch (Spotify, Apache-2.0): the network, and reading its output.
+"""Any pitched sound to notes with Basic Pitch (Spotify, Apache-2.0).
 
 Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note Transcription and
-Multipitch Estimation", ICASSP 2022. Only the ONNX file of the package is used (230 kB), so that
-neither TensorFlow nor the package's other imports are needed.
+Multipitch Estimation", ICASSP 2022. Only the package's ONNX file (230 kB) is used, so that neither
+TensorFlow nor what else the package imports is needed; its output is read by note_odds.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +20,51 @@ from ...music import Audio, Heard, Note
 from ...settings import NoteSettings
 from ...stage import Report
 from ..resample import resample
+from .note_odds import REPEAT, Begins, Posterior, begins, fades, merged
 
 RATE_HZ = 22050
 HOP = 256  # samples a frame
 FRAME_S = HOP / RATE_HZ  # 11.6 ms
 WINDOW = 2 * RATE_HZ - HOP  # samples that the network takes at once
-WINDOW_FRAMES = 172  # ... and what it gives: the last one begins beyond the window's end
-KEPT = 140  # frames of every window's middle; the edges lack context
-LOWEST = 21  # MIDI pitch of the first column
+WINDOW_FRAMES = 172  # ... and the frames that it gives for them
+KEPT = 140  # of these, in the middle; the edges lack context
 BATCH = 16  # windows at a time
+LOWEST = 21  # MIDI pitch of the first key
 
-Posterior = NDArray[np.float32]  # shape (frames, 88), 0..1
+NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the user
+PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
+FULL_DB = -20.0  # loudness of a note of velocity 127; a tenth of that velocity is 40 dB less
 
 
 def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
     """The notes of any pitched sound, and near-misses. Ids are left empty."""
-    frames, onsets = posteriors(resample(audio.mono, audio.rate_hz, RATE_HZ), report)
-    notes = decode(frames, onsets, settings)
-    return Heard(notes=tuple(notes), transcriber="basic-pitch")
+    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
+    frames, onsets = posteriors(samples, report)
+    found = begins(frames, onsets)
+    taken = found.probability >= settings.onset_threshold
+    notes = merged(found, taken)
+    missed = merged(found, ~taken & (found.probability >= NEAR_MISS * settings.onset_threshold))
+    return Heard(
+        notes=tuple(_notes(notes, notes, frames, samples, settings)),
+        candidates=tuple(_notes(_apart(missed, notes), notes, frames, samples, settings)),
+        transcriber="basic-pitch",
+    )
 
 
 def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior, Posterior]:
-    """How likely each key sounds, and begins, in every frame: two arrays, shape (frames, 88).
+    """How likely each key sounds, and begins, in every frame; two arrays, shape (frames, 88).
 
-    Frame i lies at i * FRAME_S. The windows advance by whole frames, so that these times hold
-    however long the recording is (those of the package drift, spotify/basic-pitch#190).
+    Frame i lies at i * FRAME_S. The windows advance by whole frames, so that this holds however
+    long the recording is (the package's own frames drift, spotify/basic-pitch#190).
     """
     session = load_once("basic-pitch", load)
     edge = (WINDOW_FRAMES - KEPT) // 2
     count = len(samples) // HOP + 1
-    begins = range(-edge, count - edge, KEPT)
+    starts = range(-edge, count - edge, KEPT)
     kept: list[list[Posterior]] = [[], []]
-    for first in range(0, len(begins), BATCH):
-        report(first / len(begins), "listening for notes")
-        batch = np.stack([_window(samples, begin * HOP) for begin in begins[first : first + BATCH]])
+    for first in range(0, len(starts), BATCH):
+        report(first / len(starts), "listening for notes")
+        batch = np.stack([_window(samples, start * HOP) for start in starts[first : first + BATCH]])
         outputs = session.run(["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"],
                               {"serving_default_input_2:0": batch[..., None]})
         for part, output in zip(kept, outputs, strict=True):
@@ -63,13 +73,15 @@ def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior,
     return frames, onsets
 
 
-def _window(samples: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
-    inside = samples[max(begin, 0) : begin + WINDOW]
-    return np.pad(inside, (max(-begin, 0), WINDOW - max(-begin, 0) - len(inside)))
+def _window(samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+    """The samples of one window; silence where it lies outside the recording."""
+    inside = samples[max(start, 0) : start + WINDOW]
+    before = max(-start, 0)
+    return np.pad(inside, (before, WINDOW - before - len(inside)))
 
 
 def load() -> Any:
-    """The network in an ONNX session."""
+    """The network, in an ONNX session."""
     import onnxruntime
 
     package = importlib.util.find_spec("basic_pitch")  # found, not imported
@@ -77,34 +89,40 @@ def load() -> Any:
         raise ModelUnavailable("Basic Pitch is not installed.", "Run `make setup`.")
     path = Path(package.submodule_search_locations[0]) / "saved_models" / "icassp_2022" / "nmp.onnx"
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))
+    options.intra_op_num_threads = 1  # more gain nothing on a network this small
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def decode(frames: Posterior, onsets: Posterior, settings: NoteSettings) -> list[Note]:
-    """Notes: from every peak of the onsets to where the frames fade."""
-    low, high = settings.lowest - LOWEST, settings.highest - LOWEST
-    peak = np.zeros(onsets.shape, bool)
-    peak[1:-1] = (onsets[1:-1] > onsets[:-2]) & (onsets[1:-1] >= onsets[2:])
-    peak &= onsets >= settings.onset_threshold
-    notes = []
-    for key in range(max(low, 0), min(high, 87) + 1):
-        begins = np.flatnonzero(peak[:, key])
-        for begin, limit in zip(begins, np.append(begins[1:], len(frames)), strict=False):
-            end = _fade(frames[begin:limit, key], settings.frame_threshold) + begin
-            if (end - begin) * FRAME_S * 1000 < settings.min_length_ms:
-                continue
-            level = float(frames[begin:end, key].mean())
-            notes.append(Note("", begin * FRAME_S, end * FRAME_S, key + LOWEST, max(1, round(127 * level)),
-                              float(onsets[begin, key])))
-    return notes
+def _apart(found: Begins, notes: Begins) -> Begins:
+    """Those that are not at the begin of a note of their key."""
+    far = np.array([
+        not (np.abs(notes.frame[notes.key == key] - frame) < REPEAT).any()
+        for frame, key in zip(found.frame, found.key, strict=True)
+    ], dtype=bool)
+    return Begins(found.frame[far], found.key[far], found.probability[far])
 
 
-def _fade(level: Posterior, threshold: float, patience: int = 11) -> int:
-    """How many frames until the level has stayed below the threshold for `patience` frames."""
-    quiet = 0
-    for i, value in enumerate(level):
-        quiet = quiet + 1 if value < threshold else 0
-        if quiet == patience:
-            return max(i + 1 - patience, 1)
-    return len(level) - quiet
+def _notes(
+    found: Begins, notes: Begins, frames: Posterior, samples: NDArray[np.float32], settings: NoteSettings
+) -> list[Note]:
+    """Notes that last until their key fades or is struck again, if that is long enough."""
+    end = fades(frames, found.frame.astype(np.int64), found.key, settings.frame_threshold).astype(np.float64)
+    made = []
+    for begin, fade, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
+        again = notes.frame[(notes.key == key) & (notes.frame > begin)]
+        onset_s, offset_s = begin * FRAME_S, min([fade, *again[:1]]) * FRAME_S
+        if (offset_s - onset_s) * 1000 >= settings.min_length_ms:
+            pitch = int(key) + LOWEST
+            made.append(Note("", onset_s, offset_s, pitch, _velocity(samples, onset_s, pitch), round(float(probability), 4)))
+    return made
+
+
+def _velocity(samples: NDArray[np.float32], onset_s: float, pitch: int) -> int:
+    """From the level of the pitch and its octave and twelfth just after the onset; 40 dB are a factor of ten."""
+    begin = round(onset_s * RATE_HZ)
+    tone = samples[begin : begin + PITCHED]
+    hz = 440.0 * 2 ** ((pitch - 69) / 12) * np.arange(1, 4)
+    wave = np.exp(-2j * np.pi * np.outer(hz, np.arange(len(tone))) / RATE_HZ)
+    level = 2 * np.linalg.norm(wave @ (tone * np.hanning(len(tone)))) / (np.hanning(PITCHED).sum())
+    level_db = 20 * np.log10(max(float(level), 1e-6))
+    return int(np.clip(np.rint(127 * 10 ** ((level_db - FULL_DB) / 40)), 1, 127))

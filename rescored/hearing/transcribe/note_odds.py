@@ -1,0 +1,109 @@
+"""From posteriors to notes: every rise is weighed as the begin of a note, by a few plain facts.
+
+Basic Pitch's own reading takes a note wherever its onset posterior passes a threshold. Here a
+logistic regression weighs that posterior together with how long the key then sounds, how much it
+sounded before, how suddenly it rose, and what else sounds; the probability is the note's confidence.
+Rises of one key that follow each other at once are one note. The weights come from
+tools/train_note_odds.py, which fits them on music that it performs and renders itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...music import Floats, Ints
+
+FAINTEST = 0.15  # a rise below this is not weighed at all
+SOUNDING = 0.3  # posterior of a key that sounds
+PATIENCE = 11  # frames (0.13 s) for which it may be less within a note
+AFTER, BEFORE = 8, (9, 3)  # frames after a rise, and from .. to frames before it, that means are taken over
+COMPANY = 0.1  # onset posteriors above this are onsets of the same moment
+REPEAT = 12  # frames (0.14 s): no key is struck again sooner
+
+FACTS = ("onset", "jump", "length", "before", "octave above", "share", "company")
+WEIGHTS = np.array([2.3, 0.3, 0.53, -3.4, -2.4, 2.6, -0.3])
+BIAS = -3.7
+
+Posterior = NDArray[np.float32]  # shape (frames, 88), 0..1
+
+
+@dataclass(frozen=True)
+class Begins:
+    """Notes that may begin, sorted by key, then time; arrays of shape (n,)."""
+
+    frame: Floats
+    key: Ints
+    probability: Floats
+
+
+def begins(frames: Posterior, onsets: Posterior) -> Begins:
+    """Every rise of a key with the probability that it begins a note."""
+    frame, key, facts = rises(frames, onsets)
+    return Begins(frame.astype(np.float64), key, 1 / (1 + np.exp(-(facts @ WEIGHTS + BIAS))))
+
+
+def rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
+    """Frames and keys where the onset posterior, or the frame posterior's jump, peaks; and their facts, shape (n, 7)."""
+    jump = np.zeros_like(frames)
+    jump[2:] = np.maximum(frames[2:] - frames[:-2], 0)
+    strength = np.maximum(onsets, jump)
+    peak = np.zeros(strength.shape, bool)
+    peak[1:-1] = (strength[1:-1] > strength[:-2]) & (strength[1:-1] >= strength[2:])
+    key, frame = np.nonzero((peak & (strength >= FAINTEST)).T)
+    near = np.max([np.roll(onsets, k, axis=0) for k in range(-2, 3)], axis=0)
+    company = np.maximum(near - COMPANY, 0).sum(axis=1)
+    total = np.vstack([np.zeros(frames.shape[1]), np.cumsum(frames, axis=0, dtype=np.float64)])
+
+    def mean(first: Ints, last: Ints) -> Floats:
+        """Of every key over frames first .. last - 1, shape (n, 88)."""
+        first, last = np.clip(first, 0, len(frames)), np.clip(last, 0, len(frames))
+        return np.asarray((total[last] - total[first]) / np.maximum(last - first, 1)[:, None])
+
+    rows = np.arange(len(key))
+    after = mean(frame, frame + AFTER)
+    facts = np.column_stack([
+        _log_odds(near[frame, key]),
+        _log_odds(jump[frame, key]),
+        np.log1p(fades(frames, frame, key, SOUNDING) - frame),
+        mean(frame - BEFORE[0] + 1, frame - BEFORE[1] + 1)[rows, key],
+        np.pad(after, ((0, 0), (0, 12)))[rows, key + 12],
+        after[rows, key] / (after.max(axis=1, initial=0) + 1e-3),
+        np.log(company[frame] + COMPANY),
+    ])
+    return frame, key, facts
+
+
+def _log_odds(p: NDArray[np.float32]) -> NDArray[np.float32]:
+    p = np.clip(p, 1e-3, 1 - 1e-3)
+    return np.log(p / (1 - p))
+
+
+def fades(frames: Posterior, frame: Ints, key: Ints, threshold: float) -> Ints:
+    """For every (frame, key) the first frame after it from which the posterior stays low for `PATIENCE`."""
+    end = np.empty_like(frame)
+    for k in np.unique(key):
+        low = np.concatenate([frames[:, k] < threshold, np.ones(PATIENCE, bool)])
+        lows = np.concatenate([[0], np.cumsum(low)])
+        silences = np.flatnonzero(lows[PATIENCE:] - lows[:-PATIENCE] == PATIENCE)
+        here = key == k
+        end[here] = np.append(silences, len(frames))[np.searchsorted(silences, frame[here] + 1)]
+    return np.minimum(end, len(frames))
+
+
+def merged(found: Begins, chosen: NDArray[np.bool_]) -> Begins:
+    """The chosen ones, those of a key within `REPEAT` frames as one: at their mean, as probable as the likeliest."""
+    groups: list[list[int]] = []
+    for i in np.flatnonzero(chosen):
+        first = groups[-1][0] if groups else -1
+        if groups and found.key[i] == found.key[first] and found.frame[i] - found.frame[first] < REPEAT:
+            groups[-1].append(int(i))
+        else:
+            groups.append([int(i)])
+    return Begins(
+        np.array([np.average(found.frame[g], weights=found.probability[g]) for g in groups]),
+        found.key[[g[0] for g in groups]],
+        np.array([found.probability[g].max() for g in groups]),
+    )
