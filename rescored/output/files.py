@@ -9,7 +9,6 @@ import re
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
@@ -33,16 +32,16 @@ def save(transcription: Transcription, folder: str | Path, name: str, *, stems: 
 
     folder, name = Path(folder), safe_name(name)
     musicxml = to_musicxml(transcription.score, transcription.settings)
-    contents: dict[str, tuple[str, Callable[[], bytes]]] = {
-        "musicxml": (".musicxml", musicxml.encode),
-        "mxl": (".mxl", lambda: to_mxl(musicxml)),
-        "midi": (".mid", lambda: performed_midi(transcription.performance, transcription.grid)),
-        "score_midi": (".score.mid", lambda: written_midi(transcription.score)),
-        "pdf": (".pdf", lambda: to_pdf(musicxml)),
-        "json": (".json", lambda: json.dumps(to_json(transcription), ensure_ascii=False).encode()),
+    contents = {  # all made before any is written
+        "musicxml": (".musicxml", musicxml.encode()),
+        "mxl": (".mxl", to_mxl(musicxml)),
+        "midi": (".mid", performed_midi(transcription.performance, transcription.grid)),
+        "score_midi": (".score.mid", written_midi(transcription.score)),
+        "pdf": (".pdf", to_pdf(musicxml)),
+        "json": (".json", json.dumps(to_json(transcription), ensure_ascii=False).encode()),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: _write(folder / f"{name}{ending}", make()) for kind, (ending, make) in contents.items()}
+    paths = {kind: _write(folder / f"{name}{ending}", content) for kind, (ending, content) in contents.items()}
     if stems and transcription.stems:
         paths["stems"] = folder / f"{name}.stems"
         paths["stems"].mkdir(exist_ok=True)
