@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="compare a transcription with a reference: MusicXML, MIDI or JSON")
     command.add_argument("estimate", metavar="PRED", help="what is to be judged")
     command.add_argument("reference", metavar="REF", help="what is right")
+    command.add_argument("--format", choices=("text", "csv", "html"), default="text", help="of the table")
     command.set_defaults(run=_evaluate)
     return parser
 
@@ -221,9 +222,10 @@ def _settings(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from .evaluate import evaluate, table
+    from .evaluate import as_csv, as_html, evaluate, table
 
-    print(table(evaluate(options.estimate, options.reference)))
+    form = {"text": table, "csv": as_csv, "html": as_html}[options.format]
+    print(form(evaluate(options.estimate, options.reference)).rstrip("\n"))
     return 0
 
 

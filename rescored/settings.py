@@ -235,6 +235,14 @@ class Settings:
             sections.setdefault(section, {})[leaf] = value
         return replace(self, **{s: replace(getattr(self, s), **new) for s, new in sections.items()})
 
+    def save(self, path: str | Path) -> Path:
+        """Write a preset that `preset`, the command line and the page load: what differs from the defaults."""
+        own, defaults = self.as_dict(), type(self)().as_dict()
+        changes = {name: value for name, value in own.items() if value != defaults[name]}
+        path = Path(path)
+        path.write_text(json.dumps(changes, indent=1) + "\n", encoding="utf-8")
+        return path
+
     @classmethod
     def preset(cls, name: str) -> Self:
         """The settings of a named preset, or of a JSON file of changes (`{"section.name": value}`)."""

@@ -1,8 +1,11 @@
 """The metrics: agreement with published examples, values computed by hand, and what must hold for any music."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pretty_midi
@@ -10,11 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rescored import examples
 from rescored.cli import main
 from rescored.errors import InputError
-from rescored.evaluate import FIGURES, Piece, compare, evaluate, read, table
+from rescored.evaluate import FIGURES, Piece, compare, evaluate, pieces, read, table
 from rescored.evaluate.mv2h import Music, Note, mv2h
 from rescored.evaluate.reading import Beats, Played, played
+from rescored.evaluate.separation import sdr_db, sdrs_db
+from rescored.examples import EXAMPLES
+from rescored.music import Audio
 
 # ---------------------------------------------------------------- MV2H
 
@@ -302,3 +309,73 @@ def test_the_command_line_prints_the_table(tmp_path, capsys):
     assert "spelling" in capsys.readouterr().out
     assert main(["evaluate", str(tmp_path / "missing.mid"), path]) == 2
     assert "missing.mid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["csv", "html"])
+def test_the_table_as_csv_and_as_html_has_the_same_figures(tmp_path, capsys, form):
+    path = str(write_musicxml(tmp_path / "a.musicxml"))
+    assert main(["evaluate", path, path, "--format", form]) == 0
+    printed = capsys.readouterr().out
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(printed)))
+    else:
+        cells = [[cell.text for cell in row] for row in ElementTree.fromstring(printed)]
+        rows = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+    assert {row["figure"]: float(row["value"]) for row in rows} == evaluate(path, path)
+
+
+# ---------------------------------------------------------------- stems
+
+
+def test_sdr_by_hand():
+    rng = np.random.default_rng(0)
+    stem = rng.normal(size=(2, 30_000)).astype(np.float32)
+    stem[:, 10_000:20_000] = 0  # a second of silence does not count
+    truth = Audio(stem, 10_000)
+    assert sdr_db(Audio(1.1 * stem, 10_000), truth) == pytest.approx(20, abs=1e-4)  # an error of a tenth
+    assert sdr_db(Audio(0 * stem + 1, 10_000), Audio(np.full_like(stem, 2), 10_000)) == pytest.approx(10 * np.log10(4))
+    assert sdr_db(truth, truth) == np.inf
+    # Of three windows with errors of a tenth, a half and all of the stem, the one in the middle is told.
+    steps = np.repeat([1.1, 1.5, 2.0], 10_000).astype(np.float32)
+    loud = Audio(np.ones((1, 30_000), np.float32), 10_000)
+    assert sdr_db(Audio(steps[None], 10_000), loud) == pytest.approx(20 * np.log10(2), abs=1e-4)
+    assert np.isnan(sdr_db(truth, Audio(0 * stem, 10_000)))
+    with pytest.raises(ValueError, match="rate"):
+        sdr_db(truth, loud)
+    assert set(sdrs_db({"bass": truth, "drums": truth}, {"bass": truth, "vocals": truth})) == {"bass"}
+
+
+# ---------------------------------------------------------------- what is known from elsewhere
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_against_itself_is_perfect(name):
+    piece = pieces.of_example(name)
+    figures = evaluate(piece, piece)
+    assert set(figures.values()) == {1.0} and {"onset_f1", "downbeat_f1", "mv2h", "spelling"} <= set(figures)
+    played = evaluate(pieces.of_performance(examples.performance(name)), piece)
+    assert played == dict.fromkeys(("onset_f1", "offset_f1", "onset_f1_lag", "offset_f1_lag"), 1.0)
+
+
+def test_an_examples_beats_are_where_its_notes_are_struck():
+    piece = pieces.of_example("minuet")
+    assert len(piece.beats.beats_s) == 3 * 32 and len(piece.beats.downbeats_s) == 32
+    onsets = piece.played.intervals_s[:, 0]
+    assert all(np.abs(onsets - beat).min() < 0.05 for beat in piece.beats.downbeats_s)
+
+
+def test_a_folder_of_references_is_read_by_the_names_of_its_files(tmp_path):
+    folder = tmp_path / "piece"
+    folder.mkdir()
+    assert pieces.of_folder(folder) == Piece()
+    write_musicxml(folder / "score.musicxml")
+    (folder / "notes.csv").write_text("onset_s,offset_s,pitch,velocity\n1,2,60,64\n0,1,62,64\n")
+    (folder / "beats.csv").write_text("time_s,bar,beat\n0,1,1\n0.5,1,2\n1.0,2,1\n")
+    piece = pieces.of_folder(folder)
+    assert piece.written.key == 1 and piece.played.pitches.tolist() == [62, 60]
+    assert piece.beats.downbeats_s.tolist() == [0, 1]
+    (tmp_path / "index.json").write_text('{"key": false}')
+    assert pieces.of_folder(folder).written.key is None
+    (folder / "notes.csv").write_text("onset_s,offset_s,pitch\none,2,60\n")
+    with pytest.raises(InputError, match=r"notes\.csv"):
+        pieces.of_folder(folder)

@@ -55,6 +55,14 @@ def test_a_preset_travels_as_a_json_file(tmp_path):
         Settings.preset("violni")
 
 
+def test_tuned_settings_are_saved_as_a_preset(tmp_path):
+    tuned = Settings.preset("melody").changed({"notes.onset_threshold": 0.45, "voices.staccato": False})
+    file = tuned.save(tmp_path / "mine.json")
+    assert Settings.preset(str(file)) == tuned
+    assert json.loads(file.read_text()) == {"notes.instruments": "melody", "notes.min_length_ms": 80.0,
+                                            "notes.onset_threshold": 0.45, "voices.staccato": False}
+
+
 LEAVES = [(name, item) for name, _, item in Settings().leaves()]
 
 

@@ -6,16 +6,19 @@ means. `reading` turns files into one small model, `notes`, `scores` and `mv2h` 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from pathlib import Path
 
 from .notes import beat_figures, note_figures
 from .reading import CLUTTER, Piece, Written, read
 from .scores import score_figures
 
-Source = str | Path | Iterable[str | Path]
+Source = str | Path | Iterable[str | Path] | Piece
 
-__all__ = ["FIGURES", "Piece", "compare", "evaluate", "main_rows", "read", "table"]
+__all__ = ["FIGURES", "Piece", "as_csv", "as_html", "compare", "evaluate", "main_rows", "read", "table"]
 
 FIGURES: dict[str, str] = {
     "onset_f1": "notes: F1 of pitch and onset, 50 ms",
@@ -58,9 +61,10 @@ def evaluate(estimate: Source, reference: Source) -> dict[str, float]:
     """Figures of one file (or several of one piece) against another, by name, in the order of `FIGURES`.
 
     Only what both kinds of file can say is compared: MusicXML has no seconds, MIDI no note names.
-    A perfect estimate has 1.0 everywhere. Raises InputError where a file cannot be read.
+    A perfect estimate has 1.0 everywhere. Raises InputError where a file cannot be read. Either may be
+    a `Piece` instead (see `pieces`).
     """
-    piece, true = read(estimate), read(reference)
+    piece, true = (source if isinstance(source, Piece) else read(source) for source in (estimate, reference))
     return compare(piece, Piece(
         true.written if piece.written else None, true.played if piece.played else None,
         true.beats if piece.beats else None))
@@ -104,3 +108,19 @@ def main_rows(figures: Mapping[str, float]) -> list[tuple[str, str, str]]:
 def table(figures: Mapping[str, float]) -> str:
     """The figures one a line, for a terminal."""
     return "\n".join(f"{name:<18}{value:>7}  {meaning}" for name, value, meaning in main_rows(figures))
+
+
+def as_csv(figures: Mapping[str, float]) -> str:
+    """The figures as comma-separated values under a line of names, unrounded."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(("figure", "value", "meaning"))
+    rows.writerows((name, value, FIGURES[name]) for name, value in figures.items())
+    return out.getvalue()
+
+
+def as_html(figures: Mapping[str, float]) -> str:
+    """The figures as an HTML table."""
+    rows = "\n".join(f"<tr><td>{name}</td><td>{value}</td><td>{escape(meaning)}</td></tr>"
+                     for name, value, meaning in main_rows(figures))
+    return f"<table>\n<tr><th>figure</th><th>value</th><th>meaning</th></tr>\n{rows}\n</table>\n"
