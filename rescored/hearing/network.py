@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..models import device, load_once
+from ..models import device, freed_memory_kept, load_once
 from ..stage import Report, silent
 from .overlap import Samples
 from .weights import load
 
 SAME_DB = -50.0  # stems in 16 bits may differ from those in 32 by this much of their energy
+LOUD = 0.3  # of the mix's mean power: a segment that shows what a precision does
 SEGMENT_BYTES = 1e9  # of memory that one segment of 7.8 s takes in htdemucs (measured: 0.75e9)
 LARGEST_BATCH = 16
 
@@ -41,8 +42,9 @@ class Network:
         self._device = "cpu"
         self._dtypes: dict[str, Any] = {}  # device -> 16-bit type to compute in, or None
         for member in self._members:
-            for layer in (member.encoder[0], member.decoder[-1], *member.tencoder[:1], *member.tdecoder[-1:]):
-                _keep_32_bits(layer)
+            for half, outermost in (("encoder", 0), ("tencoder", 0), ("decoder", -1), ("tdecoder", -1)):
+                if layers := getattr(member, half, None):
+                    _keep_32_bits(layers[outermost])
 
     @contextmanager
     def at_work(self, report: Report = silent) -> Iterator[Network]:
@@ -52,7 +54,8 @@ class Network:
         try:
             self.warnings = ()
             self._move(device())
-            yield self
+            with freed_memory_kept():
+                yield self
         finally:
             self._in_use.release()
 
@@ -86,7 +89,7 @@ class Network:
         import torch
 
         try:
-            return self._run(windows, self._dtypes.get(self._device))
+            return self._with_precision(windows)
         except RuntimeError as error:
             if self._device == "cpu" or "out of memory" not in str(error):
                 raise
@@ -105,29 +108,32 @@ class Network:
                 stems += member(mix).float() * torch.from_numpy(weights).to(self._device)[:, None, None]
             return stems.cpu().numpy()
 
-    def choose_precision(self, window: Samples, report: Report = silent) -> None:
-        """Compute in 16 bits from now on if that is faster on this device, and the same to `SAME_DB`.
+    def _with_precision(self, windows: Samples) -> Samples:
+        """The stems, in 16 bits where that is faster on this device and the same to `SAME_DB`.
 
-        Asked of the loudest segment (channels, segment) of the first recording, since neither is
-        known before: bfloat16 is slow on processors without it, and errors depend on the weights.
+        The first loud segment is computed both ways to know, since errors depend on the weights and
+        speed on the processor: not every one has bfloat16.
         """
+        if self._device not in self._dtypes and (windows[0] ** 2).mean() > LOUD:
+            self._dtypes[self._device] = self._best_dtype(windows[:1])
+        return self._run(windows, self._dtypes.get(self._device))
+
+    def _best_dtype(self, window: Samples) -> Any:
         import torch
 
         kind = self._device.split(":")[0]
         low = {"cuda": torch.float16, "cpu": torch.bfloat16}.get(kind)
-        if low is None or self._device in self._dtypes:
-            return
-        stems, seconds = [], []
+        if low is None:
+            return None
+        results = {}
         for dtype in (None, low):
             for _ in range(1 if kind == "cpu" else 2):  # a GPU's first run only warms it up
-                report(0.0, "trying precisions")
                 began = time.perf_counter()
-                result = self._run(window[None], dtype)[0]
-            stems.append(result)
-            seconds.append(time.perf_counter() - began)
-        error = ((stems[1] - stems[0]) ** 2).sum(axis=(1, 2)) / ((stems[0] ** 2).sum(axis=(1, 2)) + 1e-12)
+                results[dtype] = self._run(window, dtype)[0], time.perf_counter() - began
+        (full, full_s), (half, half_s) = results.values()
+        error = ((half - full) ** 2).sum(axis=(1, 2)) / ((full**2).sum(axis=(1, 2)) + 1e-12)
         same = bool((error < 10 ** (SAME_DB / 10)).all())  # not-a-number is not the same
-        self._dtypes[self._device] = low if same and seconds[1] < 0.9 * seconds[0] else None
+        return low if same and half_s < 0.9 * full_s else None
 
 
 def _keep_32_bits(layer: Any) -> None:

@@ -13,11 +13,10 @@ from ..music import Audio, Separator, Stems
 from ..settings import SeparateSettings
 from ..stage import Report, silent, stage
 from .network import Network, network
-from .overlap import Level, Samples, cut, offsets, overlap_add
+from .overlap import Level, Samples, offsets, overlap_add
 from .resample import resample
 
 SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
-WORTH_TRYING = 6  # segments: shorter recordings gain less from a lower precision than trying it costs
 
 
 @stage(version=1, kept=False)
@@ -65,8 +64,6 @@ def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, repo
     origins = _origins(max(settings.shifts, 2) if fine else settings.shifts, net.rate_hz)
     n, level = samples.shape[1], Level.of(samples)
     total = sum(len(offsets(n, net.segment, overlap, origin)) for origin in origins)
-    if total >= WORTH_TRYING:
-        net.choose_precision(_loudest(samples, net.segment, level), report)
     done = 0
 
     def estimate(windows: Samples) -> Samples:
@@ -88,11 +85,6 @@ def _origins(shifts: int, rate_hz: int) -> list[int]:
     """Where the grid of segments begins in each pass: up to half a second before the sound."""
     chance, furthest = random.Random(0), rate_hz // 2
     return [chance.randint(0, furthest) - furthest for _ in range(shifts)] or [0]
-
-
-def _loudest(samples: Samples, segment: int, level: Level) -> Samples:
-    starts = range(0, samples.shape[1], segment)
-    return max((cut(samples, start, segment, level) for start in starts), key=lambda window: float((window**2).sum()))
 
 
 def _room(shape: tuple[int, ...]) -> Samples:

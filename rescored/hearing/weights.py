@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future, wait
@@ -82,11 +83,10 @@ def _from_hub(name: str, report: Report) -> Any:
 def _fetch(name: str, result: Future[Any]) -> None:
     try:
         from demucs.pretrained import get_model
-        from huggingface_hub.utils.logging import set_verbosity_error
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
-        set_verbosity_error()  # not a line for each try: our one warning says it
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each try: our one warning says it
         result.set_result(get_model(name))
     except BaseException as error:  # Demucs leaves by SystemExit for some failures
         result.set_exception(error)

@@ -1,0 +1,49 @@
+"""The network of the separator that ships with rescored: a small Demucs that hands out masks."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import torch
+from demucs.hdemucs import HDemucs
+from demucs.states import capture_init
+from torch import Tensor
+
+STEMS = ("drums", "bass", "other", "vocals")
+
+
+class SmallDemucs(HDemucs):  # type: ignore[misc]
+    """Demucs' U-Net over the spectrogram (Défossez, "Hybrid spectrogram and waveform source separation",
+    2021), without its branch over the waveform. It sees log magnitudes in `bands`, single bins below
+    1 kHz and ever wider ones above, and shares out every band among the stems, which therefore add up
+    to the mix. Masks over bands are learned from far less music than spectra are.
+    """
+
+    @capture_init  # type: ignore[untyped-decorator]
+    def __init__(self, sources: Any = STEMS, channels: int = 16, bands: int = 256, segment: Any = Fraction(6),
+                 **more: Any):
+        super().__init__(sources=list(sources), channels=channels, segment=segment, hybrid=False, cac=False,
+                         depth=4, norm_starts=9, dconv_attn=9, dconv_lstm=9, dconv_mode=3, **more)
+        self.register_buffer("band_of_bin", band_of_bin(self.nfft // 2, bands), persistent=False)
+        self.bands = bands
+
+    def valid_length(self, length: int) -> int:
+        """Always a whole segment, as HTDemucs has it."""
+        return int(self.segment * self.samplerate)
+
+    def _magnitude(self, z: Tensor) -> Tensor:
+        power = z.real**2 + z.imag**2
+        bands = power.new_zeros(*z.shape[:2], self.bands, z.shape[3]).index_add_(2, self.band_of_bin, power)
+        return (bands + 1e-6).log()
+
+    def _mask(self, z: Tensor, m: Tensor) -> Tensor:
+        return m.softmax(dim=1).index_select(3, self.band_of_bin) * z[:, None]
+
+
+def band_of_bin(bins: int, bands: int) -> Tensor:
+    """The band of each bin, shape (bins,): one to one at first, then in equal ratios up to the last."""
+    single = bands * 3 // 8
+    edges = single * (bins / single) ** torch.linspace(0, 1, bands - single + 1, dtype=torch.float64)
+    rest = torch.bucketize(torch.arange(single, bins, dtype=torch.float64), edges[1:-1], right=True) + single
+    return torch.cat([torch.arange(single), rest])
