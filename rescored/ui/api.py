@@ -24,9 +24,9 @@ CONCURRENCY_ID = "transcribe"  # all heavy work of the public API
 def add_api(jobs: Jobs, *, slots: int) -> None:
     """Add the public endpoints to the page that is being built."""
     recording = gr.File(label="Recording", visible=False)
-    link = gr.Textbox(label="Link", visible=False)
+    link = gr.Textbox("", label="Link", visible=False)
     preset = gr.Dropdown(list(PRESETS), value=next(iter(PRESETS)), label="Preset", visible=False)
-    changes = gr.JSON(label="Settings", visible=False)
+    changes = gr.JSON({}, label="Settings", visible=False)
     status = gr.JSON(label="Status", visible=False)
     files = gr.File(label="Files", file_count="multiple", visible=False)
 
@@ -49,7 +49,7 @@ def add_api(jobs: Jobs, *, slots: int) -> None:
                 yield asdict(snapshot), None
             folder = jobs.result(job)
         except RescoredError as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(str(error), print_exception=False) from error
         made = [file for file in sorted(folder.glob(f"{SONG}.*")) if file.suffix != ".part"]
         cached = [save_file_to_cache(file, files.GRADIO_CACHE) for file in made]
         yield {**asdict(jobs.snapshot(job)), **summary(folder)}, cached

@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 
 from .. import examples
-from ..errors import RescoredError
+from ..errors import InputError, RescoredError
 from ..service.jobs import Jobs
 from ..settings import Settings
 from .api import add_api
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
-from .tuning import preset_choice, preset_of, settings_of, tuning_panel, values_of
+from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
 
+LANDING = "ode"
 EXAMPLES_OWNER = "examples"  # jobs of the shipped examples belong to nobody in particular
 CACHE_S = (3600, 24 * 3600)  # look for uploads every hour, and drop those of yesterday
 # Only hides from a glance what the browser keeps; fixed, or a restart of the server would forget its users.
@@ -37,24 +38,39 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
                 tuning = tuning_panel(preset)
                 recents = panel("recents", events=("open_job", "delete_job"))
             with gr.Column(scale=1, min_width=300, elem_id="rs-bench"):
-                progress = panel("progress", events=("cancel_job",))
+                progress = panel("progress", events=("cancel_job", "job_failed"))
                 for name in ("summary", "waveform", "mixer", "roll", "score", "downloads", "transport"):
                     panel(name)
         shown = [browser, progress, recents]
+        opened = [*shown, preset, *tuning.all]
+        nothing = [None, None, ""]  # for `source.inputs`, when what was chosen there is not what is shown
 
         def show(browser: dict[str, str], job: str) -> list[Any]:
-            """Make a job the page's own."""
-            browser = {**browser, "job": job}
-            return [browser, {"job": job}, recent(browser["owner"])]
-
-        def recent(owner: str) -> dict[str, Any]:
-            return {"keep_days": jobs.keep_days, "jobs": [
+            """Make a job the page's own; its values are those of `shown`."""
+            order = jobs.history.order(job)
+            example = order is not None and order.owner == EXAMPLES_OWNER
+            recent = [
                 {"job": order.job, "title": snapshot.title, "asked_at": order.asked_at, "state": snapshot.state}
-                for order, snapshot in jobs.history.of_owner(owner)]}
+                for order, snapshot in jobs.history.of_owner(browser["owner"])]
+            return [{**browser, "job": job}, {"job": job, "example": example},
+                    {"keep_days": jobs.keep_days, "jobs": recent}]
+
+        def open_job(browser: dict[str, str], job: str) -> list[Any]:
+            """... and bring back the settings it was made with; its values are those of `opened`."""
+            order = jobs.history.order(job)
+            settings = order.settings if order else Settings.preset(FIRST_PRESET).as_dict()
+            return [*show(browser, job), preset_of(settings), *values_of(settings)]
+
+        def own(browser: dict[str, str], event: gr.EventData) -> str:
+            """The job that an event is about, if it is this browser's to stop or delete."""
+            job = str(event._data["job"])
+            if jobs.order(job).owner != browser["owner"]:
+                raise InputError("This is not your transcription.", "Open one of your own.")
+            return job
 
         def on_load(browser: dict[str, str]) -> list[Any]:
             browser = {"owner": browser["owner"] or secrets.token_urlsafe(18), "job": browser["job"]}
-            return show(browser, browser["job"] if jobs.history.order(browser["job"]) else "")
+            return open_job(browser, browser["job"] if jobs.history.order(browser["job"]) else landing(jobs))
 
         def on_transcribe(browser: dict[str, str], file: str, microphone: str, link: str, *values: Any) -> list[Any]:
             with spoken():
@@ -71,35 +87,44 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
 
         def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
             with spoken():
-                order = jobs.order(str(event._data["job"]))
-            return [*show(browser, order.job), None, None, "", preset_of(order.settings), *values_of(order.settings)]
+                return [*open_job(browser, jobs.order(str(event._data["job"])).job), *nothing]
 
         def on_delete(browser: dict[str, str], event: gr.EventData) -> list[Any]:
             with spoken():
-                jobs.delete(job := str(event._data["job"]))
+                jobs.delete(job := own(browser, event))
             return show(browser, "" if browser["job"] == job else browser["job"])
 
-        def on_cancel(event: gr.EventData) -> None:
-            jobs.cancel(str(event._data["job"]))
+        def on_cancel(browser: dict[str, str], event: gr.EventData) -> None:
+            with spoken():
+                jobs.cancel(own(browser, event))
+
+        def on_failed(event: gr.EventData) -> None:
+            with spoken():
+                jobs.result(str(event._data["job"]))
 
         private: Any = {"api_visibility": "private", "show_progress": "hidden"}
-        page.load(on_load, browser, shown, **private)
+        page.load(on_load, browser, opened, **private)
         button.click(on_transcribe, [browser, *source.inputs, *tuning.all], shown, **private)
-        opened = [*shown, *source.inputs, preset, *tuning.all]
-        recents.open_job(on_open, browser, opened, **private)
+        recents.open_job(on_open, browser, [*opened, *source.inputs], **private)
         recents.delete_job(on_delete, browser, shown, **private)
-        progress.cancel_job(on_cancel, None, None, **private)
+        progress.cancel_job(on_cancel, browser, None, **private)
+        progress.job_failed(on_failed, None, None, **private)
         for name, example_button in source.examples.items():
 
             def on_example(browser: dict[str, str], name: str = name) -> list[Any]:
                 with spoken():
-                    job = example_job(jobs, name)
-                wanted = jobs.order(job).settings
-                return [*show(browser, job), None, None, "", preset_of(wanted), *values_of(wanted)]
+                    return [*open_job(browser, example_job(jobs, name)), *nothing]
 
-            example_button.click(on_example, browser, opened, **private)
+            example_button.click(on_example, browser, [*opened, *source.inputs], **private)
         add_api(jobs, slots=slots)
     return page
+
+
+def landing(jobs: Jobs) -> str:
+    """The example that a first visitor finds transcribed already; "" while it is not."""
+    title = examples.EXAMPLES[LANDING].title
+    return next((order.job for order, snapshot in jobs.history.of_owner(EXAMPLES_OWNER)
+                 if order.title == title and snapshot.state == "done"), "")
 
 
 def example_job(jobs: Jobs, name: str) -> str:
@@ -118,4 +143,4 @@ def spoken() -> Iterator[None]:
     try:
         yield
     except RescoredError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error

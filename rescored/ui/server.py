@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
@@ -31,7 +32,7 @@ from ..service.jobs import Jobs
 from ..service.shelf import SONG, Shelf
 from ..service.work import work
 from ..store import Store
-from .page import build
+from .page import LANDING, build, example_job
 from .panel import STATIC, STATIC_URL
 from .theme import theme
 
@@ -134,6 +135,7 @@ def main() -> None:
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     app = create_app(jobs, slots=slots)
+    threading.Thread(target=example_job, args=(jobs, LANDING), daemon=True).start()
     print(f"rescored: http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")
 

@@ -34,7 +34,7 @@ def source_panel() -> SourcePanel:
     """Draw the panel. A new choice clears the other two, so that there is never a doubt what is meant."""
     with gr.Tabs():
         with gr.Tab("File"):
-            file = gr.File(label="Audio, video or MIDI", file_types=_FILE_TYPES, height=132, elem_id="rs-file")
+            file = gr.File(label="Audio, video or MIDI", file_types=_FILE_TYPES, height=150, elem_id="rs-file")
         with gr.Tab("Microphone"):
             microphone = gr.Audio(sources=["microphone"], type="filepath", show_label=False, elem_id="rs-microphone")
         with gr.Tab("Link"):

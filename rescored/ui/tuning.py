@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ PRESET_LABELS = {
     "piano-in-band": "A band, and I want its piano",
     "full-band": "A band, and I want all of it",
 }
+FIRST_PRESET = "solo-piano"
 SECTION_LABELS = {
     "audio": "Recording and passage", "separate": "Taking instruments apart", "notes": "Hearing notes",
     "pulse": "Listening for the beat", "metre": "Metre and tempo", "quantise": "Note values", "hands": "Hands",
@@ -42,13 +44,13 @@ class TuningPanel:
 def preset_choice() -> gr.Radio:
     """The one question that everybody is asked."""
     choices = [(PRESET_LABELS[name], name) for name in PRESETS]
-    return gr.Radio(choices, value=next(iter(PRESETS)), label="What is in this recording?", elem_id="rs-preset")
+    return gr.Radio(choices, value=FIRST_PRESET, label="What is in this recording?", elem_id="rs-preset")
 
 
 def tuning_panel(preset: gr.Radio) -> TuningPanel:
     """Draw the controls, folded away; choosing a preset sets them all."""
     controls: dict[str, gr.components.Component] = {}
-    start = Settings.preset(str(preset.value))
+    start = Settings.preset(FIRST_PRESET)
     with gr.Accordion("Fine tuning", open=False, elem_id="rs-tuning"):
         for section, leaves in groupby(start.leaves(), lambda leaf: leaf[0].split(".")[0]):
             with gr.Accordion(SECTION_LABELS[section], open=False):
@@ -74,13 +76,13 @@ def settings_of(values: tuple[Any, ...]) -> dict[str, Value]:
 def preset_of(settings: Mapping[str, Any]) -> str:
     """The preset that settings began from, by what plays."""
     playing = settings.get("notes.instruments")
-    return next((name for name, changes in PRESETS.items() if changes["notes.instruments"] == playing), "solo-piano")
+    return next((name for name, changes in PRESETS.items() if changes["notes.instruments"] == playing), FIRST_PRESET)
 
 
 def _control(name: str, value: Value, item: Any) -> gr.components.Component:
     meta = item.metadata
     unit = f" ({meta['unit']})" if meta["unit"] else ""
-    label = item.name.replace("_", " ").capitalize() + unit
+    label = re.sub(r"_(s|ms|ql|bpm|minutes|semitones)$", "", item.name).replace("_", " ").capitalize() + unit
     text = {"label": label, "info": meta["help"], "elem_id": f"rs-{name.replace('.', '-')}"}
     if meta["of"] is not None:
         return gr.Dropdown(list(meta["of"]), value=value, **text)

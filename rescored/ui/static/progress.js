@@ -35,9 +35,15 @@ export function mount({ element, props, trigger, watch }) {
     track.setAttribute("aria-valuenow", percent);
   }
 
-  on("snapshot", show);
+  let live = false; // the job was seen running, so its failure is news
+  on("snapshot", (snapshot) => {
+    show(snapshot);
+    if (snapshot.state === "failed" && live) trigger("job_failed", { job: snapshot.job });
+    live = snapshot.state === "queued" || snapshot.state === "running";
+  });
   on("open", (job) => {
     line.hidden = true;
+    line.dataset.state = "";
     if (job && innerWidth <= PHONE) element.closest("#rs-bench").scrollIntoView();
   });
   on("gone", () => {
@@ -46,7 +52,7 @@ export function mount({ element, props, trigger, watch }) {
     cancel.hidden = track.hidden = true;
     text.textContent = "This transcription is not on the server any more.";
   });
-  const follow = () => open(props.value?.job || "");
+  const follow = () => open(props.value?.job || "", props.value?.example);
   watch("value", follow);
   follow();
 }

@@ -27,7 +27,7 @@ export function mount({ element }) {
   const rowHeight = () => (height - RULER) / (high - low + 1);
   const y = (pitch) => RULER + (high - pitch) * rowHeight();
   const x = (time_s) => GUTTER + view.x(time_s);
-  const colorOf = (note) => color.parts[(session.song.parts.length === 1 && note.staff ? note.staff - 1 : session.song.partIndex.get(note.part)) % COLORS];
+  const colorOf = (note) => color.parts[(session.song.parts.length === 1 && note.staff ? note.staff - 1 : session.song.partIndex.get(note.part) ?? 0) % COLORS];
 
   function showFollow() {
     follow.setAttribute("aria-pressed", view.follow);
@@ -121,6 +121,13 @@ export function mount({ element }) {
       pen.globalAlpha = 0.3 + 0.7 * (note.confidence ?? 1);
       pen.fillStyle = colorOf(note);
       pen.fillRect(left, y(note.pitch) + (row - thick) / 2, Math.max(2, x(note.offset_s) - left - 1), thick);
+    }
+    pen.globalAlpha = 0.45;
+    for (const note of session.song.candidates) {
+      if (note.onset_s > view.end_s || note.offset_s < view.start_s || note.pitch < low || note.pitch > high) continue;
+      const left = Math.max(GUTTER, x(note.onset_s));
+      pen.strokeStyle = colorOf(note);
+      pen.strokeRect(left + 0.5, y(note.pitch) + (row - thick) / 2 + 0.5, Math.max(2, x(note.offset_s) - left - 2), thick - 1);
     }
     pen.globalAlpha = 1;
   }

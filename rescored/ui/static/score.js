@@ -5,6 +5,7 @@ import { h, iconButton } from "./dom.js";
 import { on, media, select, session } from "./session.js";
 import { onFrame, player } from "./player.js";
 
+const NEAR_PX = 14;
 const ZOOMS = [0.5, 0.65, 0.8, 1, 1.25, 1.6, 2];
 
 // The note's id from the id of any of its noteheads (output/ids.py writes them).
@@ -47,7 +48,7 @@ export function mount({ element }) {
     if (!session.score) return;
     const sizes = session.score.pages, count = sizes.length;
     for (let n = 1; n <= count; n++) {
-      const page = h("div", { class: "rs-page", "data-page": n, "aria-label": `Page ${n} of ${count}` });
+      const page = h("div", { class: "rs-page", "data-page": n, role: "group", "aria-label": `Page ${n} of ${count}` });
       page.style.aspectRatio = sizes[n - 1].join(" / ");
       pages.append(page);
       observer.observe(page);
@@ -146,18 +147,18 @@ export function mount({ element }) {
     for (const group of selected) group.classList.add("selected");
   }
 
-  pages.addEventListener("click", (event) => {
-    const group = event.target.closest("g.note");
-    if (group) {
-      const note = session.song?.byId.get(noteId(group.id));
-      select(noteId(group.id), "score");
-      if (note) player.seek(note.onset_s);
-      return;
-    }
-    const measure = event.target.closest("g.measure");
-    const first = measure?.querySelector("g.note");
-    const note = first && session.song?.byId.get(noteId(first.id));
-    if (note) player.seek(note.onset_s);
+  // A click selects the notehead under it or next to it, and else seeks to the nearest note of the measure.
+  pages.addEventListener("click", ({ target, clientX, clientY }) => {
+    const groups = target.closest("g.note") ? [target.closest("g.note")] : [...(target.closest("g.measure")?.querySelectorAll("g.note") || [])];
+    const found = groups.map((group) => {
+      const box = (group.querySelector(".notehead") || group).getBoundingClientRect();
+      const dx = Math.abs(box.left + box.width / 2 - clientX), dy = Math.abs(box.top + box.height / 2 - clientY);
+      return { id: noteId(group.id), dx, hit: groups.length === 1 || Math.hypot(dx, dy) < NEAR_PX };
+    }).sort((one, other) => other.hit - one.hit || one.dx - other.dx)[0];
+    const note = found && session.song?.byId.get(found.id);
+    if (!note) return;
+    select(found.hit ? note.id : "", "score");
+    player.seek(note.onset_s);
   });
   scroller.addEventListener("scroll", showNumber, { passive: true });
   new ResizeObserver(() => { span = null; showNumber(); }).observe(pages);

@@ -9,6 +9,7 @@ let stream = null;
 
 export const session = {
   job: "",
+  example: false, // it is one of those that ship
   snapshot: null,
   tracks: null, // tracks.json
   song: null, // Song, from notes.json at first and from song.json in the end
@@ -24,10 +25,10 @@ export const media = (path) => new URL(`media/${session.job}/${path}`, document.
 // Narrow screens get shorter lines, not smaller notes.
 const layout = () => (innerWidth < 600 ? "score-narrow" : "score");
 
-export function open(job) {
+export function open(job, example = false) {
   if (job === session.job) return;
   stream?.close();
-  Object.assign(session, { job, layout: layout(), snapshot: null, tracks: null, song: null, score: null, selected: "" });
+  Object.assign(session, { job, example, layout: layout(), snapshot: null, tracks: null, song: null, score: null, selected: "" });
   emit("open", job);
   if (!job) return;
   let made = {};
@@ -73,6 +74,7 @@ export class Song {
     this.notes = notes.sort((a, b) => a.onset_s - b.onset_s || a.pitch - b.pitch);
     this.byId = new Map(this.notes.map((note) => [note.id, note]));
     this.parts = content.performance.parts;
+    this.candidates = content.performance.candidates || []; // what the detector was not sure enough of
     this.partIndex = new Map(this.parts.map((part, index) => [part.id, index]));
     this.beats = content.beats || [];
     this.measures = []; // {number, time_s}

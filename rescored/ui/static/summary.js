@@ -15,7 +15,9 @@ export function mount({ element }) {
   const title = h("h2", { class: "rs-title" });
   const facts = h("dl", { class: "rs-facts" });
   const warnings = h("ul", { class: "rs-warnings" });
-  const line = h("div", { class: "rs-summary", hidden: true }, title, facts, warnings);
+  const hint = h("p", { class: "rs-hint" }, "An example, to show what comes out. Press play, move the slider from the recording " +
+    "to the transcription, click on a note; then choose a recording of your own.");
+  const line = h("div", { class: "rs-summary", hidden: true }, title, facts, warnings, hint);
   const welcome = h("div", { class: "rs-welcome" },
     h("h2", {}, "From a recording to the music stand"),
     h("p", {}, "Choose a recording, say what plays in it, and press Transcribe. You will hear its instruments apart, " +
@@ -28,6 +30,7 @@ export function mount({ element }) {
     const { snapshot, song, tracks } = session;
     welcome.hidden = Boolean(session.job);
     line.hidden = !session.job;
+    hint.hidden = !session.example;
     title.textContent = snapshot?.title || "";
     facts.replaceChildren();
     warnings.replaceChildren();

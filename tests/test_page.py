@@ -1,0 +1,352 @@
+"""The page, as its users meet it: a real server, a real browser, real recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_separate import save_models
+
+from rescored import examples
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="no Chromium")]
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+START_S, JOB_MS, STEP_MS = 120, 240_000, 30_000
+
+
+class Server:
+    """A server of our own, with a store that is thrown away."""
+
+    def __init__(self, folder: Path, models: Path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.env = {**os.environ, "RESCORED_STORE": str(folder), "RESCORED_MODELS": str(models),
+                    "RESCORED_DEVICE": "cpu", "GRADIO_SERVER_PORT": str(self.port), "OMP_NUM_THREADS": "1",
+                    "GRADIO_TEMP_DIR": str(folder / "gradio"), "HF_HUB_OFFLINE": "1"}
+        self.log = folder.parent / "server.log"
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "rescored.ui.server"], env=self.env, stdout=log,
+                                            stderr=log)
+        end = time.monotonic() + START_S
+        while not self.healthy():
+            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
+            time.sleep(0.2)
+
+    def healthy(self) -> bool:
+        try:
+            return bool(self.get("healthz") == b'{"status":"ok"}')
+        except OSError:
+            return False
+
+    def get(self, path: str, **headers: str) -> bytes:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=30) as answer:
+            return bytes(answer.read())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("page")
+    server = Server(folder / "store", save_models(folder / "models"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A violin melody, under a name that tries to be markup."""
+    name = "Ode ‘to’ ${alert(1)} <img src=x onerror=alert(2)> joy.flac"
+    return Path(shutil.copy(examples.path("ode"), tmp_path_factory.mktemp("upload") / name))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, browser: Any) -> Iterator[Any]:
+    """One visitor, whose requests are all seen."""
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True).new_page()
+    page.strangers, page.mishaps = [], []
+    ours = (server.url, "data:", "blob:")
+    page.on("request", lambda asked: None if asked.url.startswith(ours) else page.strangers.append(asked.url))
+    page.on("dialog", lambda dialog: (page.mishaps.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("pageerror", lambda error: page.mishaps.append(str(error)))
+    page.set_default_timeout(STEP_MS)
+    page.goto(server.url)
+    yield page
+    page.context.close()
+
+
+def transcribe(page: Any, file: Path, preset: str) -> None:
+    remove = page.locator("#rs-file button[aria-label*='lear'], #rs-file button[aria-label*='emove']")
+    if remove.count():
+        remove.first.click()
+    page.set_input_files("#rs-file input[type=file]", file)
+    page.get_by_label(preset).check()
+    page.locator("#rs-file .file-preview").wait_for()
+    before = job_of(page)
+    page.click("#rs-transcribe")
+    page.wait_for_function("job => import('./workbench/session.js').then((m) => m.session.job !== job)", arg=before)
+
+
+def finish(page: Any) -> None:
+    line = page.locator(".rs-progress")
+    page.locator(".rs-progress:is([data-state=done], [data-state=failed])").wait_for(state="attached", timeout=JOB_MS)
+    assert line.get_attribute("data-state") == "done", line.inner_text()
+    page.locator(".rs-page svg g.note").first.wait_for()
+
+
+@pytest.fixture(scope="module")
+def result(page: Any, recording: Path) -> Any:
+    """The visitor after a transcription."""
+    page.locator(".rs-brand").wait_for()
+    transcribe(page, recording, "One melody")
+    finish(page)
+    return page
+
+
+def test_a_recording_becomes_a_score_on_the_page(result: Any) -> None:
+    facts = dict(zip(result.locator(".rs-facts dt").all_inner_texts(), result.locator(".rs-facts dd").all_inner_texts(),
+                     strict=True))
+    assert facts["Key"] == "D major" and facts["Metre"] == "4/4"
+    assert 6 <= int(facts["Measures"]) <= 10 and 25 <= int(facts["Notes"]) <= 40
+    assert result.locator(".rs-strip-name").all_inner_texts() == ["Original", "Transcription"]
+    song = result.evaluate("async () => (await import('./workbench/session.js')).session.song.notes.map((n) => n.id)")
+    heads = result.eval_on_selector_all(".rs-page g.note", "heads => heads.map((head) => head.id)")
+    assert {re.sub(r"-t\d+$", "", head) for head in heads} == set(song)
+    drawn = result.eval_on_selector(".rs-roll", """canvas => {
+        const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size; }""")
+    assert drawn > 4, "the roll is blank"
+
+
+def test_every_file_can_be_taken_away(result: Any) -> None:
+    links = result.locator(".rs-download")
+    assert links.locator("b").all_inner_texts() == [
+        "PDF", "MusicXML", "MXL", "MIDI, as played", "MIDI, as written", "JSON"]
+    starts = {"PDF": b"%PDF", "MusicXML": b"<?xml", "MXL": b"PK", "MIDI, as played": b"MThd",
+              "MIDI, as written": b"MThd", "JSON": b"{"}
+    for name, start in starts.items():
+        with result.expect_download() as download:
+            links.filter(has=result.get_by_text(name, exact=True)).click()
+        assert Path(download.value.path()).read_bytes().startswith(start)
+        assert download.value.suggested_filename.startswith("Ode") and "/" not in download.value.suggested_filename
+
+
+def test_playing_moves_roll_score_and_clock_together(result: Any) -> None:
+    result.keyboard.press("Home")
+    result.locator(".rs-play").click()
+    result.wait_for_function("document.querySelectorAll('g.note.playing').length > 0")
+    result.wait_for_timeout(1500)
+    state = result.evaluate("""async () => {
+        const {player} = await import('./workbench/player.js');
+        const {view} = await import('./workbench/view.js');
+        await new Promise(requestAnimationFrame);
+        const time_s = player.time_s;
+        await new Promise(requestAnimationFrame);
+        const roll = view.time(Number(document.querySelector('.rs-roll').dataset.playheadX) - 34);
+        const lit = [...document.querySelectorAll('g.note.playing')].map((g) => g.id.replace(/-t\\d+$/, ''));
+        const {session} = await import('./workbench/session.js');
+        return {time_s, roll, lit, due: session.song.at(time_s).map((n) => n.id), playing: player.playing,
+                sounding: player.tracks.filter((t) => !t.audio.paused).map((t) => t.audio.currentTime)}; }""")
+    result.keyboard.press("Escape")
+    assert state["playing"] and state["time_s"] > 1.0
+    assert abs(state["roll"] - state["time_s"]) < 0.05
+    assert set(state["lit"]) == set(state["due"]) or not state["due"]
+    assert len(state["sounding"]) == 2 and max(state["sounding"]) - min(state["sounding"]) < 0.05
+    result.locator(".rs-roll").focus()
+    result.keyboard.press(" ")
+    assert result.get_by_role("button", name="Play (space)").is_visible()
+
+
+def test_a_notehead_is_found_in_the_sound_and_in_the_roll(result: Any) -> None:
+    head = result.locator(".rs-page g.note").nth(5)
+    head.locator(".notehead").click(force=True)
+    note, time_s = result.evaluate("""async () => {
+        const {session} = await import('./workbench/session.js');
+        const {player} = await import('./workbench/player.js');
+        return [session.song.byId.get(session.selected), player.time_s]; }""")
+    assert note["id"] == re.sub(r"-t\d+$", "", head.get_attribute("id"))
+    assert time_s == pytest.approx(note["onset_s"], abs=0.02)
+    assert "selected" in head.get_attribute("class")
+
+
+def test_mute_solo_crossfade_speed_and_loop_by_keyboard(result: Any) -> None:
+    def player(expression: str) -> Any:
+        return result.evaluate(f"import('./workbench/player.js').then(({{ player }}) => {expression})")
+
+    result.locator(".rs-roll").focus()
+    result.keyboard.press("m")
+    assert player("player.blend") == 1
+    assert player("player.tracks.map((t) => Math.round(t.level))") == [0, 1]
+    result.keyboard.press("m")
+    assert player("player.tracks.map((t) => Math.round(t.level))") == [1, 0]
+    result.keyboard.press("1")
+    assert player("player.tracks[0].solo")
+    result.keyboard.press("1")
+    result.get_by_role("button", name="Mute Original").click()
+    assert player("player.tracks[0].level") == 0
+    result.get_by_role("button", name="Mute Original").click()
+    result.get_by_label("Speed").select_option("0.5")
+    assert player("[player.tracks[0].audio.playbackRate, player.tracks[0].audio.preservesPitch]") == [0.5, True]
+    result.get_by_label("Speed").select_option("1")
+    result.locator(".rs-roll").focus()
+    result.keyboard.press("l")
+    loop = player("player.loop")
+    measures = result.evaluate("async () => (await import('./workbench/session.js')).session.song.measures")
+    assert loop["start_s"] in [max(0, m["time_s"]) for m in measures] and loop["end_s"] > loop["start_s"]
+    result.keyboard.press("l")
+    assert player("player.loop") is None
+
+
+def test_the_player_seeks_in_files_by_ranges(server: Server, result: Any) -> None:
+    path = f"media/{job_of(result)}/original.ogg"
+    assert server.get(path, Range="bytes=0-3") == b"OggS"
+    assert len(server.get(path)) > 10_000
+
+
+def test_nobody_fetches_without_the_jobs_id_nor_outside_its_folder(server: Server, result: Any) -> None:
+    job = job_of(result)
+    for path in (f"media/{'A' * 24}/song.json", f"media/{job}/source.flac", f"media/{job}/../history.sqlite",
+                 f"media/{job}/%2e%2e/history.sqlite", f"media/{job}/..%2fhistory.sqlite", "jobs/x/events"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            server.get(path)
+        assert refused.value.code == 404
+
+
+def test_titles_are_text_and_never_markup(result: Any) -> None:
+    assert "alert(1)" in result.locator(".rs-title").inner_text()
+    assert result.locator("img[src=x]").count() == 0
+    assert result.mishaps == []
+
+
+def test_another_setting_does_only_what_depends_on_it(server: Server, result: Any) -> None:
+    before = job_of(result)
+    for fold in ("Fine tuning", "Title"):
+        result.locator("#rs-tuning button.label-wrap", has_text=fold).click()
+    result.locator("#rs-score-composer :is(input, textarea)").fill("L. v. Beethoven")
+    result.keyboard.press("Tab")
+    began = time.monotonic()
+    result.click("#rs-transcribe")
+    result.locator(".rs-page text", has_text="Beethoven").wait_for()
+    assert time.monotonic() - began < 8
+    assert job_of(result) != before
+    stored = Path(server.env["RESCORED_STORE"], "jobs")
+    assert (stored / before / "original.ogg").samefile(stored / job_of(result) / "original.ogg")
+    result.locator("#rs-tuning button.label-wrap", has_text="Fine tuning").click()
+
+
+def test_a_reload_finds_everything_again(result: Any) -> None:
+    job, title = job_of(result), result.locator(".rs-title").inner_text()
+    result.reload()
+    result.locator(".rs-page svg g.note").first.wait_for()
+    assert result.locator(".rs-title").inner_text() == title and job_of(result) == job
+    assert result.locator(".rs-recents li").count() == 2
+
+
+def test_a_restart_of_the_server_loses_nothing(server: Server, result: Any) -> None:
+    job = job_of(result)
+    server.stop()
+    server.start()
+    result.reload()
+    result.locator(".rs-page svg g.note").first.wait_for()
+    assert job_of(result) == job
+    assert result.locator(".rs-recents li").count() == 2
+
+
+def test_a_bad_file_is_refused_in_words_and_the_last_result_can_be_opened_again(result: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "notes.mp3"
+    bad.write_text("this is no sound at all")
+    transcribe(result, bad, "One melody")
+    line = result.locator(".rs-progress[data-state=failed]")
+    line.wait_for(timeout=JOB_MS)
+    assert line.inner_text().count(".") >= 2 and "Traceback" not in line.inner_text()
+    result.locator(".toast-wrap, .toast-body").first.wait_for()
+    result.locator(".rs-recent", has_text="Ode").first.click()
+    result.locator(".rs-page svg g.note").first.wait_for()
+    result.get_by_role("button", name=re.compile("Delete notes")).click()
+    result.locator(".rs-recent", has_text="notes").wait_for(state="detached")
+
+
+def test_a_band_is_heard_apart(server: Server, result: Any) -> None:
+    transcribe(result, examples.path("ode"), "A band, and I want all of it")
+    result.locator(".rs-strip-name", has_text="Drums").wait_for(timeout=JOB_MS)
+    names = result.locator(".rs-strip-name").all_inner_texts()
+    assert {"Original", "Drums", "Bass", "Other", "Vocals"} <= set(names)
+    finish(result)
+    job = job_of(result)
+    assert server.get(f"media/{job}/stems.zip").startswith(b"PK")
+    result.get_by_role("button", name="Mute Drums").click()  # unmuting a stem silences the whole
+    assert result.get_by_role("button", name="Mute Original").get_attribute("aria-pressed") == "true"
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(server: Server, browser: Any, result: Any) -> None:
+    result.set_viewport_size({"width": 390, "height": 844})
+    assert result.evaluate("document.documentElement.scrollWidth") <= 390
+    assert result.locator(".rs-play").is_visible()
+    result.set_viewport_size({"width": 1400, "height": 1000})
+
+
+def test_a_first_visitor_finds_an_example_transcribed(server: Server, browser: Any, result: Any) -> None:
+    visitor = browser.new_context().new_page()
+    visitor.goto(server.url)
+    visitor.locator(".rs-page svg g.note").first.wait_for(timeout=STEP_MS)
+    assert visitor.locator(".rs-title").inner_text() == "Ode to Joy" and visitor.locator(".rs-hint").is_visible()
+    assert visitor.get_by_label("One melody").is_checked()
+    assert visitor.locator(".rs-recents li").count() == 0
+    visitor.context.close()
+
+
+def test_no_request_leaves_the_machine(result: Any) -> None:
+    assert result.strangers == [] and result.mishaps == []
+
+
+def test_programs_can_call_the_whole_thing(server: Server, recording: Path) -> None:
+    from gradio_client import Client, handle_file
+
+    client = Client(server.url, verbose=False, analytics_enabled=False)
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/transcribe", "/settings"}
+    job = client.submit(recording=handle_file(recording), preset="melody", settings={"quantise.finest": 8},
+                        api_name="/transcribe")
+    status, files = job.result(timeout=JOB_MS / 1000)
+    assert status["state"] == "done" and status["keys"][0]["fifths"] == 2 and 25 <= status["notes"] <= 40
+    assert {"".join(Path(f).suffixes) for f in files} == {".musicxml", ".mxl", ".mid", ".score.mid", ".pdf", ".json"}
+    written = json.loads(next(Path(f) for f in files if f.endswith(".json")).read_text())
+    assert written["settings"]["quantise.finest"] == 8
+    assert any(status["state"] == "running" and status["text"] for status, _ in job.outputs()[:-1])
+    with pytest.raises(Exception, match=r"Did you mean quantise\.finest"):
+        client.predict(recording=handle_file(recording), settings={"quantise.fines": 8}, api_name="/transcribe")
+    assert {"name", "default", "help", "takes"} <= set(client.predict(api_name="/settings")[0])
+
+
+def job_of(page: Any) -> str:
+    return str(page.evaluate("async () => (await import('./workbench/session.js')).session.job"))
