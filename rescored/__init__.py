@@ -6,11 +6,16 @@ stages in `rescored.pipeline` are the steps. Importing this package loads no mod
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, InputError, LinkError, ModelUnavailable, RescoredError, SettingsError
 from .settings import PRESETS, Settings
+
+# Threads of torch that spin while they wait take the cores from whatever works beside them (measured:
+# twice the time); OpenMP reads this when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from .music import Performance, Recording, Score, Transcription

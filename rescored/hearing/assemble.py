@@ -13,6 +13,7 @@ from ..settings import NoteSettings
 from ..stage import Report, silent, stage
 
 SAME_ONSET_S = 0.05  # of one note that two stems have
+LOUD = 100  # velocity of the loud notes (95th percentile) where velocities are levels of the recording
 
 _STEMS = {
     "vocals": Part("vocals", "Voice", program=52),
@@ -48,7 +49,9 @@ def assemble(
     notes = {stem: _placed(heard[stem].notes, part, begin_s, len(parts)) for stem, part in parts.items()}
     near = [_placed(heard[stem].candidates, part, begin_s, len(parts)) for stem, part in parts.items()]
     pedal = sorted((s for h in heard.values() for s in h.pedal), key=lambda s: s.start_s)
-    own = _without_bleed([n for found in notes.values() for n in found])
+    measured = {p.id for stem, p in parts.items() if heard[stem].transcriber == "basic-pitch"}
+    warnings = [w for h in heard.values() for w in h.warnings]
+    own = _brought_up(_without_bleed([n for found in notes.values() for n in found]), measured)
     return Performance(
         notes=own,
         parts=tuple(p for p in parts.values() if any(n.part == p.id for n in own)),
@@ -56,7 +59,7 @@ def assemble(
         pulse=_later(pulse, begin_s),
         candidates=tuple(n for found in near for n in found),
         duration_s=begin_s + audio.duration_s,
-        warnings=tuple(dict.fromkeys([*audio.warnings, *stem_warnings, *(w for h in heard.values() for w in h.warnings)])),
+        warnings=tuple(dict.fromkeys((*audio.warnings, *stem_warnings, *warnings))),
     )
 
 
@@ -83,6 +86,15 @@ def _without_bleed(notes: list[Note]) -> tuple[Note, ...]:
             others.append(note)
             kept.append(note)
     return tuple(kept)
+
+
+def _brought_up(notes: tuple[Note, ...], measured: set[str]) -> tuple[Note, ...]:
+    """Velocities that were measured as levels, all by one factor, so that a soft recording is not all pianissimo."""
+    levels = [n.velocity for n in notes if n.part in measured]
+    factor = LOUD / float(np.percentile(levels, 95)) if levels else 1.0
+    return tuple(
+        replace(n, velocity=max(1, min(127, round(n.velocity * factor)))) if n.part in measured else n for n in notes
+    )
 
 
 def _later(pulse: Pulse, begin_s: float) -> Pulse:

@@ -50,4 +50,5 @@ def onset_strength(audio: Audio, report: Report = silent) -> Floats:
     strength = np.zeros(count)
     strength[LAG:] = np.maximum(rise_db, 0).mean(axis=1)
     near = maximum_filter1d(strength, round(2 * AROUND_S * RATE_HZ / HOP) + 1)
-    return strength / np.maximum(near, max(float(strength.max(initial=0.0)) / 20, 1e-6))
+    floor = max(float(strength.max(initial=0.0)) / 20, 1e-6)
+    return np.asarray(strength / np.maximum(near, floor), dtype=np.float64)

@@ -33,7 +33,7 @@ LOWEST = 21  # MIDI pitch of the first key
 
 NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the user
 PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
-FULL_DB = -20.0  # loudness of a note of velocity 127; a tenth of that velocity is 40 dB less
+FULL_DB = -6.0  # level of a note of velocity 127; a tenth of that velocity is 40 dB less
 
 
 def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
@@ -110,10 +110,11 @@ def _notes(
     made = []
     for begin, fade, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
         again = notes.frame[(notes.key == key) & (notes.frame > begin)]
-        onset_s, offset_s = begin * FRAME_S, min([fade, *again[:1]]) * FRAME_S
+        onset_s, offset_s = float(begin * FRAME_S), float(min([fade, *again[:1]]) * FRAME_S)
         if (offset_s - onset_s) * 1000 >= settings.min_length_ms:
             pitch = int(key) + LOWEST
-            made.append(Note("", onset_s, offset_s, pitch, _velocity(samples, onset_s, pitch), round(float(probability), 4)))
+            velocity = _velocity(samples, onset_s, pitch)
+            made.append(Note("", onset_s, offset_s, pitch, velocity, round(float(probability), 4)))
     return made
 
 

@@ -46,7 +46,7 @@ def begins(frames: Posterior, onsets: Posterior) -> Begins:
 
 
 def rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
-    """Frames and keys where the onset posterior, or the frame posterior's jump, peaks; and their facts, shape (n, 7)."""
+    """Where the onset posterior, or the frame posterior's jump, peaks: frame, key and facts, shape (n, 7)."""
     jump = np.zeros_like(frames)
     jump[2:] = np.maximum(frames[2:] - frames[:-2], 0)
     strength = np.maximum(onsets, jump)
@@ -78,7 +78,7 @@ def rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
 
 def _log_odds(p: NDArray[np.float32]) -> NDArray[np.float32]:
     p = np.clip(p, 1e-3, 1 - 1e-3)
-    return np.log(p / (1 - p))
+    return np.asarray(np.log(p / (1 - p)), dtype=np.float32)
 
 
 def fades(frames: Posterior, frame: Ints, key: Ints, threshold: float) -> Ints:

@@ -97,9 +97,9 @@ class Scored:
     """What the model says of one segment, by symbol (two pedals, then 88 keys) and frame.
 
     `context`, shape (symbols, frames, d), are embeddings. `score`, shape (symbols, frames, frames),
-    is the log-odds of an interval by first and last frame (-inf if they are not in order); `instant`, shape (symbols, frames), of an
-    event within one frame. `following`, by symbol and frame, leads along the best path: the last
-    frame of the interval that begins here, or -1 where none does.
+    is the log-odds of an interval by first and last frame, -inf if they are not in order; `instant`,
+    shape (symbols, frames), that of an event within one frame. `following`, by symbol and frame, leads
+    along the best path: the last frame of the interval that begins here, or -1 where none does.
     """
 
     context: Tensor
@@ -136,8 +136,8 @@ def _score(model: Any, segments: list[NDArray[np.float32]]) -> list[Scored | Non
 def _has_bfloat16(where: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 there; elsewhere it is emulated."""
     if where.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return where.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return where.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _best_path(score: Tensor, instant: Tensor) -> list[list[int]]:
@@ -149,7 +149,8 @@ def _best_path(score: Tensor, instant: Tensor) -> list[list[int]]:
         wait = gain[:, t + 1]
         following[:, t] = torch.where(best > wait, after + (t + 1), -1)
         gain[:, t] += torch.maximum(best, wait)
-    return following.tolist()  # type: ignore[no-any-return]
+    paths: list[list[int]] = following.tolist()
+    return paths
 
 
 # ---------------------------------------------------------------- from intervals to notes
