@@ -98,10 +98,11 @@ class Net(nn.Module):
         self.spreads = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN, bias=False) for _ in CONTEXT_AFTER)
         self.norm = nn.LayerNorm(HIDDEN)
         self.leave = nn.Linear(HIDDEN, 3 + len(METRES) * len(PERIODS_S))
+        self.drop = nn.Dropout(0.1)  # of features, so that no piece is known by heart
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`x` (batch, n, WIDTH) normalised; `mask` (batch, n, 1), 0 beyond the end."""
-        x = self.enter(x) * mask
+        x = self.enter(self.drop(x)) * mask
         c = 0
         for k, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
             h = torch.relu(norm(x)) * mask
@@ -199,7 +200,8 @@ def validate(net: Net, data: Data, mean: np.ndarray, scale: np.ndarray) -> str:
                      float(int(mass.argmax()) == truth), float(abs(period - true_period) < 1.6)]
     net.train()
     s = sums / sums[0]
-    return f"held out: position {s[1]:.3f}, tempo {s[2]:.3f}; right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}"
+    return (f"held out: position {s[1]:.3f}, tempo {s[2]:.3f}; "
+            f"right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}")
 
 
 def train(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from ..music import Floats, Ints
-from .rhythm_net import METRES, PERIODS_S
+from .rhythm_net import METRES
 
 BEATS = np.array([2, 3, 4, 2, 1, 2, 3, 4])  # in a measure of every metre of METRES
 METRE_OF = np.repeat(np.arange(len(METRES)), BEATS)  # of every state
@@ -29,7 +29,7 @@ FAR = -1e9
 class SearchWeights:
     """Costs in nats, tuned on scores and songs that the network has not seen."""
 
-    tempo: float = 0.5  # of the network's metre and beat length, per second
+    tempo: float = 0.2  # of the network's metre and beat length, per second
     steady: float = 0.11  # spread of the log ratio of neighbouring beats
     jump: float = 7.0  # most that a change of tempo costs
     silent: float = 1.3  # a beat without onset
@@ -38,6 +38,7 @@ class SearchWeights:
     irregular: float = 9.0  # a measure that is cut short or goes on
     change: float = 14.0  # another metre
     pickup: float = 1.0  # not to begin on a downbeat
+    uncovered: float = 2.0  # before the first or after the last beat, per second
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +62,21 @@ class Path:
 
 
 def search(
-    evidence: Evidence, metres: tuple[str, ...], shortest_s: float, longest_s: float, weights: SearchWeights = SearchWeights()
+    evidence: Evidence, metres: tuple[str, ...], shortest_s: float, longest_s: float,
+    weights: SearchWeights = SearchWeights(),
 ) -> Path:
     """The best path among `metres`, with beats of the given length; needs two onsets or more."""
     allowed = np.array([m in metres for m in METRES])
     w = weights
-    par = np.array([w.tempo, w.steady, w.jump, w.silent, w.silent_most, w.silent_downbeat, w.irregular, w.change, w.pickup])
+    par = np.array([
+        w.tempo, w.steady, w.jump, w.silent, w.silent_most, w.silent_downbeat, w.irregular, w.change, w.pickup,
+        w.uncovered,
+    ])
     position = np.ascontiguousarray(evidence.position, dtype=np.float64)
-    tempo = np.ascontiguousarray(evidence.tempo, dtype=np.float64)
-    tempo[:, ~allowed] = FAR
+    tempo = np.where(allowed[:, None], evidence.tempo, FAR)
+    tempo -= tempo.max(axis=(1, 2), keepdims=True)  # the likeliest costs nothing
     times = evidence.times_s
-    source, count, local = _steps(times, position, tempo, allowed, shortest_s, longest_s, par)
+    source, count = _steps(times, position, tempo, allowed, shortest_s, longest_s, par)
     state, step, score = _viterbi(times, position, tempo, allowed, source, count, par)
     return _unfold(times, state, step, source, count, score)
 
@@ -127,7 +132,7 @@ def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ig
                 k_high = 8
             if k_low > k_high or k_low > 8:  # a long rest, or a gap outside the limits, between neighbours
                 if j == i - 1 and k_low > 8:
-                    k_low = max(int(round(span / usual[i])), k_low)
+                    k_low = max(round(span / usual[i]), k_low)
                     k_high = k_low
                 else:
                     k_high = k_low - 1
@@ -141,12 +146,12 @@ def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ig
                     for e in range(1, STEPS):
                         if local[i, e] < local[i, slot]:
                             slot = e
-                    if score - 0.0 <= local[i, slot]:
+                    if score <= local[i, slot]:
                         continue
                 source[i, slot], count[i, slot], local[i, slot] = j, k, score
             inner += position[j, 0] - ideal[j]
             j -= 1
-    return source, count, local
+    return source, count
 
 
 @njit(cache=True)
@@ -167,7 +172,7 @@ def _viterbi(times, position, tempo, allowed, source, count, par):  # type: igno
             for x in range(states):
                 if allowed[METRE_OF[x]]:
                     here = position[i, 2] if PLACE_OF[x] == 0 else position[i, 1] - par[8]
-                    value[i, STEPS, x] = none[i] + here
+                    value[i, STEPS, x] = none[i] + here - par[9] * (times[i] - times[0])
         for e in range(STEPS):
             j = source[i, e]
             if j < 0:
@@ -234,7 +239,7 @@ def _viterbi(times, position, tempo, allowed, source, count, par):  # type: igno
                         back_state[i, e, y] = back_state[i, e, top_state]
     top, ti, te, tx = -1e18, -1, 0, 0
     for i in range(n):
-        rest = none[n] - none[i + 1]
+        rest = none[n] - none[i + 1] - par[9] * (times[n - 1] - times[i])
         if rest < -60.0 and i < n - 1:
             continue
         for e in range(STEPS + 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -196,7 +197,7 @@ def _grid(path: Path, confidence: Floats, first_s: float, last_s: float) -> Beat
 def _without_stubs(starts: list[int], metre: list[int], place: list[int]) -> list[int]:
     """A measure of one beat where more are due belongs to the measure before, which is longer then."""
     kept = starts[:1]
-    for a, b in zip(starts[1:], starts[2:], strict=False):
+    for a, b in pairwise(starts[1:]):
         due = int(BEATS[metre[a]])
         if b - a == 1 and due > 2 and metre[a] == metre[a - 1] and a - kept[-1] == due:
             continue
@@ -214,5 +215,7 @@ def _steady_grid(performance: Performance, settings: MetreSettings) -> BeatGrid:
     if settings.beat_one_s >= 0:
         first = min(settings.beat_one_s, first)
     count = np.arange(max(2, int((last - first) / step) + 2))
-    path = Path(first + step * count, np.full(len(count), metre), count % int(BEATS[metre]), np.full(len(count), -1), 0.0)
+    times = np.asarray(first + step * count)
+    silent_beats = np.full(len(count), -1)
+    path = Path(times, np.full(len(count), metre), count % int(BEATS[metre]), silent_beats, 0.0)
     return _grid(path, np.zeros(len(count)), first, last)

@@ -43,7 +43,8 @@ def read_rhythm(features: Floats32) -> Reading:
         x = x + _shifted(h, dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
         if k in CONTEXT_AFTER:
             c = next(contexts)
-            x = x + np.maximum(_around(x) @ w[f"context{c}.weight"] + w[f"context{c}.bias"], 0.0) @ w[f"spread{c}.weight"]
+            wide = np.maximum(_around(x) @ w[f"context{c}.weight"] + w[f"context{c}.bias"], 0.0)
+            x = x + wide @ w[f"spread{c}.weight"]
     y = np.maximum(_normed(x) * w["norm.weight"] + w["norm.bias"], 0.0) @ w["out.weight"] + w["out.bias"]
     tempo = _log_softmax(y[:, 3:]).reshape(len(y), len(METRES), len(PERIODS_S))
     return Reading(_log_softmax(y[:, :3]), tempo)

@@ -92,7 +92,8 @@ def sheet_of(score: object, name: str, style: str) -> Sheet | None:
     rows = sorted(set(rows))
     table = np.array(rows, dtype=float)
     end = float((table[:, 0] + table[:, 1]).max())
-    return Sheet(name, style, table[:, 0], table[:, 1], table[:, 2].astype(int), table[:, 3].astype(int), bars, end, chords)
+    pitch, number = table[:, 2].astype(int), table[:, 3].astype(int)
+    return Sheet(name, style, table[:, 0], table[:, 1], pitch, number, bars, end, chords)
 
 
 def _corpus_files() -> Iterator[tuple[str, Path]]:

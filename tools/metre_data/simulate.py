@@ -40,8 +40,8 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     onsets = np.unique(np.round([n[0] for n in piece.notes], 4))
     gaps = np.diff(onsets)
     fast = float(np.quantile(gaps, 0.15)) if len(gaps) else 0.5
-    by_metre = np.log(usual) + random.normal(0.0, spread)
-    by_speed = np.log(0.165 * beat_ql(bar) / fast) + random.normal(0.0, 0.55)
+    by_metre = np.log(usual) + random.normal(0.0, 1.4 * spread)
+    by_speed = np.log(0.165 * beat_ql(bar) / fast) + random.normal(0.0, 0.75)
     length = np.exp(0.5 * by_metre + 0.5 * by_speed + random.normal(0.0, 0.12))
     shortest = 0.07 * beat_ql(bar) / fast  # no more than 14 notes a second
     return float(np.clip(max(length, shortest), 0.2, 4.2))
@@ -145,8 +145,8 @@ def _ornaments(ql, begin, end, pitch, velocity, melody, random: Random):  # type
             end[i] = begin[i] + speed
         else:
             count = int(random.integers(1, 4))
-            rows += [(np.nan, begin[i] - (k + 1) * speed, begin[i] - k * speed, pitch[i] + step * (1 if k % 2 == 0 else -1),
-                      velocity[i] - 8) for k in range(count)]
+            rows += [(np.nan, begin[i] - (k + 1) * speed, begin[i] - k * speed,
+                      pitch[i] + step * (1 if k % 2 == 0 else -1), velocity[i] - 8) for k in range(count)]
     return _with(rows, ql, begin, end, pitch, velocity)
 
 
@@ -159,7 +159,8 @@ def _mistakes(ql, begin, end, pitch, velocity, random: Random):  # type: ignore[
         for i in np.flatnonzero(random.random(len(ql)) < random.uniform(0.0, 0.03)):
             late = 0.0 if random.random() < 0.5 else random.uniform(0.05, 0.5)
             jump = int(random.choice([12, -12, 0, 7, 19, 1]))
-            rows.append((np.nan, begin[i] + late, begin[i] + late + 0.1, int(np.clip(pitch[i] + jump, 21, 108)), velocity[i] * 0.6))
+            other = int(np.clip(pitch[i] + jump, 21, 108))
+            rows.append((np.nan, begin[i] + late, begin[i] + late + 0.1, other, velocity[i] * 0.6))
         ql, begin, end, pitch, velocity = _with(rows, ql, begin, end, pitch, velocity)
         begin = begin + random.normal(0.0, random.uniform(0.0, 0.008), len(begin))
     begin = np.maximum(begin, 0.0)
@@ -169,4 +170,5 @@ def _mistakes(ql, begin, end, pitch, velocity, random: Random):  # type: ignore[
 def _with(rows, *columns):  # type: ignore[no-untyped-def]
     if not rows:
         return columns
-    return tuple(np.concatenate([a, np.array(b, dtype=float)]) for a, b in zip(columns, zip(*rows, strict=True), strict=True))
+    more = [np.array(column, dtype=float) for column in zip(*rows, strict=True)]
+    return tuple(np.concatenate(pair) for pair in zip(columns, more, strict=True))

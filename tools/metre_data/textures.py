@@ -69,7 +69,8 @@ def infer_chords(sheet: Sheet, random: Random) -> list[Chord]:
         split = halves and bar.numerator in (4, 6, 12, 2) and end - bar.ql >= 2.0
         for a, b in ((bar.ql, (bar.ql + end) / 2), ((bar.ql + end) / 2, end)) if split else ((bar.ql, end),):
             inside = (sheet.onset_ql < b - 1e-6) & (sheet.onset_ql + sheet.duration_ql > a + 1e-6)
-            here = np.bincount(sheet.pitch[inside] % 12, weights=np.minimum(sheet.duration_ql[inside], b - a), minlength=12)
+            lasting = np.minimum(sheet.duration_ql[inside], b - a)
+            here = np.bincount(sheet.pitch[inside] % 12, weights=lasting, minlength=12)
             scores = [sum(here[p] for p in t) + 0.12 * here[t[0]] + 0.03 * d / (1e-6 + max(diatonic)) * (b - a)
                       + (0.05 if t == last else 0.0) for t, d in zip(TRIADS, diatonic, strict=True)]
             last = TRIADS[int(np.argmax(scores))]
@@ -133,7 +134,9 @@ def _figure(kind: str, division: int, steps: int) -> list[int]:
     return [k % max(division, 3) for k in range(steps)]
 
 
-def accompany(harmony: Harmony, bars: list[Bar], end: float, kind: str, division: int, low: int, random: Random) -> list[Note]:
+def accompany(
+    harmony: Harmony, bars: list[Bar], end: float, kind: str, division: int, low: int, random: Random
+) -> list[Note]:
     """A left hand of one kind; `division` is the number of notes a beat in moving figures."""
     notes: list[Note] = []
     floor = low + 9
@@ -320,7 +323,9 @@ def with_accompaniment(sheet: Sheet, random: Random) -> Piece:
     melody = sheet.part == part
     onset, length, pitch = sheet.onset_ql[melody], sheet.duration_ql[melody], sheet.pitch[melody]
     shift = 12 * int(random.integers(-1, 2)) if 60 < np.median(pitch) < 76 else 0
-    notes: list[Note] = [(float(o), float(d), int(p) + shift, True) for o, d, p in zip(onset, length, pitch, strict=True)]
+    notes: list[Note] = [
+        (float(o), float(d), int(p) + shift, True) for o, d, p in zip(onset, length, pitch, strict=True)
+    ]
     if random.random() < 0.06:
         return Piece(sheet.name, notes, sheet.bars, sheet.end_ql)
     chords = sheet.chords if len(sheet.chords) > 3 else infer_chords(sheet, random)
@@ -399,7 +404,8 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
             notes += [(bar.ql + k * unit, unit, tones[cell[(k - n) % span] % len(tones)], False) for k in range(n)]
             continue
         if number == count - 1 and random.random() < 0.7:  # the last chord
-            notes += [(bar.ql, bar_ql(bar), p, True) for p in [harmony.bass(bar.ql, low), *harmony.above(bar.ql, floor, 4)]]
+            chord = [harmony.bass(bar.ql, low), *harmony.above(bar.ql, floor, 4)]
+            notes += [(bar.ql, bar_ql(bar), p, True) for p in chord]
             continue
         for k in range(steps):
             at = bar.ql + k * unit
@@ -409,13 +415,13 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
             notes.append((at, unit, tones[cell[k % span] % len(tones)], not tune))
         for n in range(per_bar):
             at = bar.ql + n * beat
-            wanted = {"bar": n == 0, "beat": True, "half": n in (0, per_bar // 2), "two": n == 0, "none": False, "chord": n == 0}
-            if wanted[str(bass_kind)]:
+            if (n == 0 and bass_kind != "none") or bass_kind == "beat" or (bass_kind == "half" and n == per_bar // 2):
                 length = bar_ql(bar) if bass_kind in ("bar", "two", "chord") else beat
                 bass = harmony.bass(at, low)
                 notes.append((at, length, bass, False))
                 if bass_kind == "two":
-                    notes.append((at + unit * (1 if division > 2 else 0.5), length - unit, harmony.above(at, bass + 7, 1)[0], False))
+                    later = at + unit * (1 if division > 2 else 0.5)
+                    notes.append((later, length - unit, harmony.above(at, bass + 7, 1)[0], False))
                 if bass_kind == "chord":
                     notes.append((at, length, bass - 12, False))
         if tune:
@@ -428,10 +434,17 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
 
 
 CELLS = {  # rhythms of a beat, in beats, with their weights
-    "simple": [((0,), 4), ((0, 0.5), 5), ((0, 0.25, 0.5, 0.75), 4), ((0, 0.75), 2), ((0, 0.5, 0.75), 2), ((0, 0.25, 0.5), 1.5),
-               ((0, 1 / 3, 2 / 3), 1), ((0.5,), 0.5), ((0, 0.25, 0.75), 0.5), ((), 0.6), ((0.5, 0.75), 0.3), ((0.25, 0.5, 0.75), 0.3)],
-    "compound": [((0,), 4), ((0, 1 / 3, 2 / 3), 5), ((0, 2 / 3), 4), ((0, 0.5, 2 / 3), 2), ((0, 1 / 6, 1 / 3, 0.5, 2 / 3, 5 / 6), 2),
-                 ((0, 1 / 3), 0.7), ((1 / 3, 2 / 3), 0.5), ((), 0.5), ((0, 1 / 3, 0.5, 2 / 3, 5 / 6), 0.7), ((0, 0.5), 0.3)],
+    "simple": [
+        ((0,), 4), ((0, 0.5), 5), ((0, 0.25, 0.5, 0.75), 4), ((0, 0.75), 2), ((0, 0.5, 0.75), 2), ((0, 0.25, 0.5), 1.5),
+        ((0, 1 / 3, 2 / 3), 1), ((0.5,), 0.5), ((0, 0.25, 0.75), 0.5), ((), 0.6), ((0.5, 0.75), 0.3),
+        ((0.25, 0.5, 0.75), 0.3), ((0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875), 0.7), ((0, 0.75, 0.875), 0.7),
+        ((0, 0.5, 0.625, 0.75, 0.875), 0.5), ((0, 1 / 6, 1 / 3, 0.5, 2 / 3, 5 / 6), 0.5),
+    ],
+    "compound": [
+        ((0,), 4), ((0, 1 / 3, 2 / 3), 5), ((0, 2 / 3), 4), ((0, 0.5, 2 / 3), 2),
+        ((0, 1 / 6, 1 / 3, 0.5, 2 / 3, 5 / 6), 2), ((0, 1 / 3), 0.7), ((1 / 3, 2 / 3), 0.5), ((), 0.5),
+        ((0, 1 / 3, 0.5, 2 / 3, 5 / 6), 0.7), ((0, 0.5), 0.3), (tuple(k / 12 for k in range(12)), 0.5),
+    ],
 }
 
 
@@ -468,7 +481,7 @@ def song(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piece:
     beats = round(full / beat)
     pickup = 0.0
     if random.random() < 0.4:
-        pickup = beat * float(random.choice([1.0, 0.5, 1 / 3])) if beats == 1 else beat * float(random.choice([1.0, 1.0, 0.5, 2.0 if beats > 2 else 1.0]))
+        pickup = beat * float(random.choice([1.0, 1.0, 0.5, 2.0 if beats > 2 else 1.0]))
         if is_compound(Bar(0.0, *metre)):
             pickup = beat * float(random.choice([1 / 3, 1 / 3, 2 / 3, 1.0 if beats > 1 else 1 / 3]))
     count = 4 * int(random.integers(4, 9))
@@ -484,7 +497,8 @@ def song(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piece:
     for number, bar in enumerate(bars):
         stop = bars[number + 1].ql if number + 1 < len(bars) else end
         if number == 0 and stop - bar.ql < full - 1e-6:
-            steps = max(1, round((stop - bar.ql) / (beat / (3 if is_compound(bar) else 2)))) if random.random() < 0.6 else 1
+            part = beat / (3 if is_compound(bar) else 2)
+            steps = max(1, round((stop - bar.ql) / part)) if random.random() < 0.6 else 1
             each = (stop - bar.ql) / steps
             notes += [(bar.ql + k * each, each, floor + 2 + k * 2, True) for k in range(steps)]
             continue
@@ -564,7 +578,8 @@ def medley(sections: list[Piece], random: Random) -> Piece:
         last = min(first + int(random.integers(6, 17)), len(piece.bars) - 1)
         a, b = piece.bars[first].ql, piece.bars[last].ql
         transpose = int(random.choice([0, 0, 5, -5, 7, 3, -3]))
-        notes += [(o - a + now, min(d, b - o), p + transpose, m) for o, d, p, m in piece.notes if a - 1e-6 <= o < b - 1e-6]
+        inside = [n for n in piece.notes if a - 1e-6 <= n[0] < b - 1e-6]
+        notes += [(o - a + now, min(d, b - o), p + transpose, m) for o, d, p, m in inside]
         bars += [Bar(x.ql - a + now, x.numerator, x.denominator) for x in piece.bars[first:last]]
         now += b - a
     return Piece("medley", notes, bars, now)
@@ -582,7 +597,8 @@ def with_passages(piece: Piece, random: Random) -> Piece:
         if not inside:
             continue
         beat = beat_ql(bar)
-        division = int(random.choice([6, 6, 3, 12] if is_compound(bar) else [4, 4, 4, 8, 6, 3] if bar.denominator == 4 else [8, 4, 6]))
+        divisions = [6, 6, 3, 12] if is_compound(bar) else [4, 4, 4, 8, 6, 3] if bar.denominator == 4 else [8, 4, 6]
+        division = int(random.choice(divisions))
         begin = inside[0][0] if random.random() < 0.5 else bar.ql + beat * int(random.integers(0, 2))
         stop = after.ql if random.random() < 0.7 else after.ql - beat
         notes = [n for n in notes if not (n[3] and begin - 1e-6 <= n[0] < stop - 1e-6)]
@@ -604,7 +620,8 @@ def thickened(piece: Piece, random: Random) -> Piece:
         if not m and low and p < 48:
             notes.append((o, d, p - 12, False))
         elif m and full and d >= least:
-            notes += [(o, d, p - k, False) for k in ((12,), (12, 5), (4, 7, 12), (3, 8, 12))[int(random.integers(0, 4))]]
+            under = ((12,), (12, 5), (4, 7, 12), (3, 8, 12))[int(random.integers(0, 4))]
+            notes += [(o, d, p - k, False) for k in under]
     merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
     return replace(piece, notes=list(merged.values()))
 
