@@ -13,7 +13,7 @@ ROOT = Path(rescored.__file__).parent
 LEVEL = {  # a module may import what has a lower number; rooms of one number never import each other
     "errors": 0, "settings": 1, "music": 1, "codec": 2, "store": 3, "stage": 4, "models": 4,
     "expressive": 5, "hearing": 5, "notation": 5, "output": 5, "pipeline": 7, "examples": 8,
-    "service": 9, "evaluate": 9, "ui": 10, "cli": 10,
+    "service": 9, "evaluate": 9, "display": 10, "ui": 10, "notebook": 11, "sweep": 11, "cli": 12,
 }
 
 def imports_of(path):

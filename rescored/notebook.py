@@ -1,0 +1,112 @@
+"""What the notebooks begin with: a piece to study, through the store that page and command line share, and knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from .evaluate import Piece, pieces
+from .examples import EXAMPLES
+from .examples import path as example_path
+from .hearing.links import is_link
+from .hearing.sources import open_source
+from .music import Recording
+from .settings import Settings, Value, describe_range
+from .stage import Runner
+from .store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recording with the settings to begin with, a runner over the shared store, and what is known of it."""
+
+    recording: Recording
+    settings: Settings
+    run: Runner
+    reference: Piece  # empty where nothing is known
+
+
+def study(recording: str = "", preset: str = "", *, example: str = "ode") -> Study:
+    """A recording (file or link), or else an example that ships, whose true score is known.
+
+    Whatever reference files lie beside a recording are read (`evaluate.pieces.of_folder`). `preset`: a name
+    or a JSON file; "" = the example's own, or the first. Raises RescoredError as `transcribe` does.
+    """
+    settings = Settings.preset(preset or ("solo-piano" if recording else EXAMPLES[example].preset))
+    source = recording or example_path(example)
+    if not recording:
+        reference = pieces.of_example(example)
+    else:
+        reference = Piece() if is_link(recording) else pieces.of_folder(Path(recording).parent)
+    opened = open_source(source, max_minutes=settings.audio.max_minutes)
+    return Study(opened, settings, Runner(Store()), reference)
+
+
+class Knobs(Generic[T]):
+    """A stage with a slider for every setting it reads: a turn runs this stage alone, through the store.
+
+    `result` is the stage's result and `settings` the whole tree as they stand; `turn` does by code what the
+    sliders do by hand. `show`: from a result to what is displayed under the sliders.
+    """
+
+    def __init__(
+        self, run: Runner, function: Callable[..., T], *inputs: Any, settings: Settings,
+        show: Callable[[T], Any] = lambda result: result, names: Iterable[str] = (),
+    ):
+        self.run, self.function, self.inputs, self.show = run, function, inputs, show
+        kind = get_type_hints(function)["settings"]
+        self.section = next(f.name for f in fields(settings) if isinstance(getattr(settings, f.name), kind))
+        self.names = tuple(names) or tuple(n for n in settings.as_dict() if n.startswith(f"{self.section}."))
+        self.settings = settings
+        self.result = self._made()
+
+    def turn(self, changes: Mapping[str, Any]) -> T:
+        """Set some settings and run the stage; raises SettingsError."""
+        self.settings = self.settings.changed(changes)
+        self.result = self._made()
+        return self.result
+
+    def _made(self) -> T:
+        return self.run(self.function, *self.inputs, settings=getattr(self.settings, self.section))
+
+    def _ipython_display_(self) -> None:
+        import ipywidgets
+        from IPython.display import display
+
+        controls = {name: _control(name, value, item) for name, value, item in self.settings.leaves()
+                    if name in self.names}
+        shown = ipywidgets.Output()
+
+        def draw(_: object = None) -> None:
+            result = self.turn({name: control.value for name, control in controls.items()})
+            with shown:
+                shown.clear_output(wait=True)
+                display(self.show(result))
+
+        for control in controls.values():
+            control.observe(draw, "value")
+        draw()
+        bundle = ipywidgets.VBox([*controls.values(), shown])._repr_mimebundle_()
+        bundle["text/plain"] = "Knobs (run this notebook to turn them): " + ", ".join(self.names)
+        display(bundle, raw=True)
+
+
+def _control(name: str, value: Value, item: Any) -> Any:
+    import ipywidgets
+
+    meta = item.metadata
+    wide = {"description": name, "description_tooltip": f"{meta['help']}: {describe_range(item)}",
+            "style": {"description_width": "14em"}, "layout": {"width": "36em"}}
+    if meta["of"] is not None:
+        return ipywidgets.Dropdown(options=list(meta["of"]), value=value, **wide)
+    if isinstance(value, bool):
+        return ipywidgets.Checkbox(value, **wide)
+    if isinstance(value, str):
+        return ipywidgets.Text(value, continuous_update=False, **wide)
+    slider = ipywidgets.IntSlider if isinstance(value, int) else ipywidgets.FloatSlider
+    step = {} if isinstance(value, int) else {"step": 0.01 if meta["hi"] <= 1 else 0.1}
+    return slider(value, min=meta["lo"], max=meta["hi"], continuous_update=False, **step, **wide)
