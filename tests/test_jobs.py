@@ -148,13 +148,17 @@ def test_a_restart_resumes_what_was_cut_short_and_reopens_what_was_done(tmp_path
     until(lambda: before.snapshot(cut).made == {"notes": 1})
 
     done: list[str] = []
-    after = Jobs(tmp_path / "jobs", lambda desk: done.append(desk.order.title))  # the first server is not told
+    beside = Jobs(tmp_path / "jobs", lambda desk: done.append(desk.order.title))  # while the first one lives
+    assert beside.snapshot(cut).state == "running"
+    (tmp_path / "jobs" / "lock").unlink()  # as if the first server had died
+    after = Jobs(tmp_path / "jobs", lambda desk: done.append(desk.order.title))
     after.result(cut)
     after.result(waiting)
     assert done == ["cut", "waiting"]
     assert after.snapshot(cut).made == {"notes": 1}
     assert [order.title for order, _ in after.history.of_owner("me")] == ["waiting", "cut"]
 
+    (tmp_path / "jobs" / "lock").unlink()
     reopened = Jobs(tmp_path / "jobs", lambda desk: pytest.fail("it was done already"))
     assert reopened.result(cut) == after.job_folder(cut)
     before.cancel(cut)

@@ -300,9 +300,9 @@ def test_a_bad_file_is_refused_in_words_and_the_last_result_can_be_opened_again(
 def test_a_band_is_heard_apart(server: Server, result: Any) -> None:
     transcribe(result, examples.path("ode"), "A band, and I want all of it")
     result.locator(".rs-strip-name", has_text="Drums").wait_for(timeout=JOB_MS)
+    finish(result)
     names = result.locator(".rs-strip-name").all_inner_texts()
     assert {"Original", "Drums", "Bass", "Other", "Vocals"} <= set(names)
-    finish(result)
     job = job_of(result)
     assert server.get(f"media/{job}/stems.zip").startswith(b"PK")
     result.get_by_role("button", name="Mute Drums").click()  # unmuting a stem silences the whole

@@ -9,6 +9,7 @@ may watch and fetch it.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import re
 import secrets
@@ -65,8 +66,9 @@ class Jobs:
         self._waiting: list[str] = []
         self._workers: list[threading.Thread] = []
         self._changed = threading.Condition(threading.RLock())
-        for job in self.history.unfinished():
-            self._enqueue(job)
+        if self._first_here():
+            for job in self.history.unfinished():
+                self._enqueue(job)
 
     # ------------------------------------------------------------ the four calls
 
@@ -162,6 +164,15 @@ class Jobs:
             self._clear(folder)
 
     # ------------------------------------------------------------ inside
+
+    def _first_here(self) -> bool:
+        """Whether no other process serves this folder: if one does, unfinished jobs are its own."""
+        self._lock_file = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def _enqueue(self, job: str) -> None:
         with self._changed:
