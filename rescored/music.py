@@ -205,6 +205,10 @@ class TimeSignature:
     numerator: int
     denominator: int
 
+    def __post_init__(self) -> None:
+        if self.numerator < 1 or self.denominator not in (1, 2, 4, 8, 16, 32):
+            raise ValueError(f"{self.numerator}/{self.denominator} is no time signature")
+
     @property
     def measure_ql(self) -> Fraction:
         """Length of a full measure."""
