@@ -37,9 +37,11 @@ class Weights:
     drift_s: float = 0.028  # spread of its change between neighbours: constant part
     drift_rel: float = 0.19  # and the part that grows with the time between them
     worst: float = 6.0  # most that one deviation costs
-    collide: float = 2.8  # two clusters on one slot
+    collide: float = 2.0  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
+    ornament_s: float = 0.08  # ... and this far apart, as grace notes and rolled chords are
     switch: float = 5.0  # from binary to ternary and the like
+    looseness: float = 3.0  # deviations that were read so are smaller than all that may come
     change: float = 0.9  # from one division to another
     habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
     beat_filled: float = 0.9  # chance that something is struck on a beat
@@ -130,20 +132,44 @@ def _places(
     edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
     cut = np.searchsorted(times_s, beats_s - edge_s)
     cut[0], cut[-1] = 0, len(times_s)
-    w = np.array([weights.deviation_s, weights.deviation_rel, weights.drift_s, weights.drift_rel,
-                  weights.worst, weights.collide, weights.repeat, weights.beat_filled])
-    fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
+    beat = np.repeat(np.arange(len(cut) - 1), np.diff(cut))
+    row, length = np.arange(len(times_s)), np.diff(ticks)[beat]
     differs = (slots[:, None] != slots[None, :]) & (slots[:, None] > 1) & (slots[None, :] > 1)
     move = weights.switch * (classes[:, None] != classes[None, :]) + weights.change * differs
-    path = _best_path(prior + fit, move)
-    for _ in range(2):  # a piece keeps to its divisions: learn from a first reading how likely they are here
-        used = np.bincount(path, minlength=len(slots))
-        habit = (used + weights.habit * np.exp(prior)) / (len(path) + weights.habit)
-        path = _best_path(np.where(prior > UNREACHABLE, np.log(habit + 1e-12), prior) + fit, move)
-    beat = np.repeat(np.arange(len(path)), np.diff(cut))
-    chosen = path[beat]
-    length = np.diff(ticks)[beat]
-    return np.asarray(ticks[beat] + slot[np.arange(len(times_s)), chosen] * length // slots[chosen])
+    exactness = 1.0
+    for _ in range(2):  # the first reading tells how exact the player is
+        w = np.array([
+            weights.deviation_s * exactness, weights.deviation_rel * exactness, weights.drift_s * exactness,
+            weights.drift_rel * exactness, weights.worst, weights.collide, weights.repeat, weights.beat_filled,
+            weights.ornament_s])
+        fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
+        path = _habitual_path(fit, prior, move, weights.habit)
+        exactness = _exactness(times_s, beats_s, beat, slot[row, path[beat]] / slots[path[beat]], weights)
+    return np.asarray(ticks[beat] + slot[row, path[beat]] * length // slots[path[beat]])
+
+
+def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:
+    """How far onsets within beats lie from their slots, as a share of the usual spread: 0.4 (a machine)
+    to 1 (a pianist). Three quarters of normal deviations are below 1.15 standard deviations."""
+    within = (part > 0) & (part < 1)
+    if within.sum() < 4:
+        return 1.0
+    period_s = np.diff(beats_s)[beat]
+    deviation_s = np.abs(times_s - beats_s[beat] - part * period_s)
+    usual_s = np.hypot(weights.deviation_s, weights.deviation_rel * period_s)
+    likely = np.quantile((deviation_s / usual_s)[within], 0.75) / 1.15
+    return float(np.clip(weights.looseness * likely, 0.4, 1.0))
+
+
+def _habitual_path(fit: Floats, prior: Floats, move: Floats, habit: float) -> Ints:
+    """The best division of every beat. A piece keeps to its divisions: how likely they are in this one
+    is learnt from a first reading."""
+    path: Ints = _best_path(prior + fit, move)
+    for _ in range(2):
+        used = np.bincount(path, minlength=fit.shape[1])
+        chance = (used + habit * np.exp(prior)) / (len(path) + habit)
+        path = _best_path(np.where(prior > UNREACHABLE, np.log(chance + 1e-12), prior) + fit, move)
+    return path
 
 
 def _priors(
@@ -232,7 +258,7 @@ def _fit(
             for k2 in range(k + 1):
                 v = best[i - 1, k2] + here
                 if k2 == k:
-                    v -= w[6] if repeats[i] else w[5]
+                    v -= (w[6] if repeats[i] else w[5]) + min(0.5 * (gap / w[8]) ** 2, worst)
                 else:
                     change = deviation - (x[i - 1] - k2 / slots) * period
                     v += struck - min(0.5 * (change / drift) ** 2, worst)
