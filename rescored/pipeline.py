@@ -15,7 +15,7 @@ from pathlib import Path
 from .hearing.assemble import assemble
 from .hearing.audio import decode
 from .hearing.midi import read_midi
-from .hearing.pulse import track_pulse
+from .hearing.pulse import find_tracker, track_pulse
 from .hearing.separate import find_separator, separate
 from .hearing.sources import open_source
 from .hearing.transcribe import detect_notes, stems_to_hear
@@ -72,7 +72,7 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
         stem: run(detect_notes, stems.audio[stem], stem, settings=settings.notes, label=stem)
         for stem in stems_to_hear(stems, settings.notes)
     }
-    pulse = run(track_pulse, audio, settings=settings.pulse)
+    pulse = run(track_pulse, audio, find_tracker(settings.pulse), settings=settings.pulse)
     performance = run(assemble, audio, stems.warnings, heard, pulse, settings=settings.notes)
     return performance, stems, tuple(sorted({h.transcriber for h in heard.values()}))
 

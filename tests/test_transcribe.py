@@ -8,7 +8,7 @@ import mir_eval
 import numpy as np
 import pytest
 
-from rescored.errors import Cancelled, InputError
+from rescored.errors import Cancelled, InputError, ModelUnavailable
 from rescored.hearing.assemble import assemble
 from rescored.hearing.pulse import track_pulse
 from rescored.hearing.transcribe import detect_notes, stems_to_hear
@@ -276,3 +276,48 @@ def test_silence_has_no_pulse():
     pulse = track_pulse(Audio(np.zeros((1, 44100)), 44100), settings=PulseSettings(tracker="onset-strength"))
     assert not pulse.beat.any()
     assert len(track_pulse(tone(), settings=PulseSettings(tracker="none")).beat) == 0
+
+
+@pytest.mark.slow
+def test_beat_this_is_used_where_its_weights_are(tmp_path, monkeypatch):
+    """With the package's own network, small and untrained, saved the way its authors save theirs."""
+    import torch
+    from beat_this.model.beat_tracker import BeatThis
+
+    from rescored.models import let_go_all
+
+    monkeypatch.setenv("RESCORED_MODELS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    rng = np.random.default_rng(0)
+    audio = Audio(rng.normal(0, 0.1, (1, 65 * 22050)), 22050)
+    auto, asked = PulseSettings(), PulseSettings(tracker="beat-this")
+    assert track_pulse(audio, settings=auto).tracker == "onset-strength"
+    with pytest.raises(ModelUnavailable, match="weights"):
+        track_pulse(audio, settings=asked)
+    size = {"transformer_dim": 32, "n_layers": 1, "head_dim": 16, "stem_dim": 16, "ff_mult": 2}
+    torch.manual_seed(0)
+    weights = {f"model.{name}": value for name, value in BeatThis(**size).state_dict().items()}
+    path = tmp_path / "beat_this-final0.ckpt"
+    torch.save({"hyper_parameters": {**size, "lr": 1e-3}, "state_dict": weights}, path)
+    let_go_all()
+    pulse = track_pulse(audio, settings=auto)
+    assert pulse.tracker == "beat-this" and pulse.rate_hz == 50
+    assert len(pulse.beat) == 65 * 50 + 1
+    assert ((pulse.beat > 0) & (pulse.beat < 1) & (pulse.downbeat > 0)).all()  # every chunk filled its frames
+    path.write_bytes(b"damaged")
+    let_go_all()
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        track_pulse(audio, settings=asked)
+    let_go_all()
+
+
+def test_the_spectrogram_of_beat_this():
+    """As torchaudio's MelSpectrogram(normalized="frame_length", power=1, mel_scale="slaney") has it."""
+    from rescored.hearing.beat_this import BANDS, HOP, WINDOW, log_mel
+
+    level = 0.5
+    tone = (level * np.sin(2 * np.pi * 1000 * np.arange(WINDOW + 9 * HOP) / 22050)).astype(np.float32)
+    bands = np.expm1(log_mel(tone).numpy()) / 1000
+    assert bands.shape == (10, BANDS)
+    assert bands[5].argmax() == 37  # (15 mel - 0.45 mel) / (49.88 - 0.45) mel of 129 steps, less one
+    assert 0.5 < bands[5].sum() / (level / 4 * np.sqrt(WINDOW) * 2) < 2  # a Hann window's peak and its neighbours

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..music import Audio, Floats, Pulse
 from ..settings import PulseSettings
 from ..stage import Report, silent, stage
+from . import beat_this
 from .resample import resample
 
 RATE_HZ = 22050
@@ -18,16 +20,34 @@ BLOCK = 1024  # frames at a time, so that memory does not grow with length
 AROUND_S = 3.0  # a frame's strength is measured by the strongest this near, so that quiet passages count
 
 
+def find_tracker(settings: PulseSettings) -> str:
+    """The tracker that was asked for; auto = "beat-this" where its weights are, else "onset-strength"."""
+    if settings.tracker != "auto":
+        return settings.tracker
+    return "beat-this" if beat_this.checkpoint() else "onset-strength"
+
+
 @stage(version=1)
-def track_pulse(audio: Audio, *, settings: PulseSettings, report: Report = silent) -> Pulse:
-    """Activations (0..1) of beats and downbeats, from the begin of `audio`."""
-    if settings.tracker == "none":
-        return Pulse(RATE_HZ / HOP, np.zeros(0), np.zeros(0), "none")
-    beat = onset_strength(audio, report)
-    return Pulse(RATE_HZ / HOP, beat, np.zeros(len(beat)), "onset-strength")
+def track_pulse(
+    audio: Audio, tracker: str = "", *, settings: PulseSettings, report: Report = silent
+) -> Pulse:
+    """Activations (0..1) of beats and downbeats, from the begin of `audio`.
+
+    `tracker` is what `find_tracker` found ("" = ask it). Raises `ModelUnavailable` if "beat-this" was
+    asked for and its weights are not here.
+    """
+    tracker = tracker or find_tracker(settings)
+    if tracker == "none":
+        return Pulse(RATE_HZ / HOP, np.zeros(0), np.zeros(0), tracker)
+    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
+    if tracker == "beat-this":
+        beat, downbeat = beat_this.activations(samples, report)
+        return Pulse(beat_this.RATE_HZ / beat_this.HOP, beat, downbeat, tracker)
+    beat = onset_strength(samples, report)
+    return Pulse(RATE_HZ / HOP, beat, np.zeros(len(beat)), tracker)
 
 
-def onset_strength(audio: Audio, report: Report = silent) -> Floats:
+def onset_strength(samples: NDArray[np.float32], report: Report) -> Floats:
     """How much the spectrum brightens, 0..1 of the strongest within `AROUND_S`; shape (n,) at 86 Hz.
 
     Spectral flux over mel bands, against a neighbourhood of bands two frames before (Böck & Widmer,
@@ -36,7 +56,6 @@ def onset_strength(audio: Audio, report: Report = silent) -> Floats:
     from librosa.filters import mel
     from scipy.ndimage import maximum_filter1d
 
-    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
     bands = mel(sr=RATE_HZ, n_fft=WINDOW, n_mels=BANDS, fmax=8000.0).T
     count = len(samples) // HOP + 1
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP][:count]
