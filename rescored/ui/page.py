@@ -45,14 +45,15 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
         opened = [*shown, preset, *tuning.all]
         nothing = [None, None, ""]  # for `source.inputs`, when what was chosen there is not what is shown
 
-        def show(browser: dict[str, str], job: str) -> list[Any]:
-            """Make a job the page's own; its values are those of `shown`."""
+        def show(browser: dict[str, str], job: str, *, new: bool = False) -> list[Any]:
+            """Make a job the page's own; its values are those of `shown`. `new`: it was asked for just now."""
             order = jobs.history.order(job)
             example = order is not None and order.owner == EXAMPLES_OWNER
             recent = [
-                {"job": order.job, "title": snapshot.title, "asked_at": order.asked_at, "state": snapshot.state}
+                {"job": order.job, "title": snapshot.title or order.source, "asked_at": order.asked_at,
+                 "state": snapshot.state}
                 for order, snapshot in jobs.history.of_owner(browser["owner"])]
-            return [{**browser, "job": job}, {"job": job, "example": example},
+            return [{**browser, "job": job}, {"job": job, "example": example, "new": new},
                     {"keep_days": jobs.keep_days, "jobs": recent}]
 
         def open_job(browser: dict[str, str], job: str) -> list[Any]:
@@ -83,7 +84,7 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
                     job = jobs.again(browser["job"], wanted, owner=browser["owner"])
                 else:
                     raise nothing_chosen()
-            return show(browser, job)
+            return show(browser, job, new=True)
 
         def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
             with spoken():

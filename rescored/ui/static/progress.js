@@ -35,15 +35,16 @@ export function mount({ element, props, trigger, watch }) {
     track.setAttribute("aria-valuenow", percent);
   }
 
-  let live = false; // the job was seen running, so its failure is news
+  let news = false; // the job was asked for just now, or seen running: its failure is said aloud
   on("snapshot", (snapshot) => {
     show(snapshot);
-    if (snapshot.state === "failed" && live) trigger("job_failed", { job: snapshot.job });
-    live = snapshot.state === "queued" || snapshot.state === "running";
+    if (snapshot.state === "failed" && news) trigger("job_failed", { job: snapshot.job });
+    news = snapshot.state === "queued" || snapshot.state === "running";
   });
   on("open", (job) => {
     line.hidden = true;
     line.dataset.state = "";
+    news = Boolean(props.value?.new);
     if (job && innerWidth <= PHONE) element.closest("#rs-bench").scrollIntoView();
   });
   on("gone", () => {
