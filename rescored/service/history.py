@@ -117,10 +117,9 @@ class History:
         """Measured seconds of work for a minute of sound, by stage."""
         return dict(self._run("SELECT stage, seconds_a_minute FROM pace"))
 
-    def learn_pace(self, stage: str, seconds_a_minute: float) -> None:
-        """Move the figure of a stage half-way to a new measurement."""
-        self._run("INSERT INTO pace VALUES (?1, ?2) ON CONFLICT (stage) "
-                  "DO UPDATE SET seconds_a_minute = (seconds_a_minute + ?2) / 2", stage, seconds_a_minute)
+    def set_pace(self, stage: str, seconds_a_minute: float) -> None:
+        """Keep a stage's figure."""
+        self._run("INSERT OR REPLACE INTO pace VALUES (?, ?)", stage, seconds_a_minute)
 
     def _run(self, sql: str, *values: Any) -> list[Any]:
         with self._lock:

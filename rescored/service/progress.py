@@ -91,10 +91,15 @@ class Progress:
         self.text = WORDS[stage] + named
 
     def learn(self, event: Event, history: History) -> None:
-        """Remember how long a finished stage took here, unless it came from the store."""
+        """Move a stage's pace half-way to what was measured, unless its result came from the store.
+
+        Half-way, since the first run of a process also loads and compiles.
+        """
         stage = event.stage.partition(":")[0]
         if self.minutes and not event.cached and stage in self._expected:
-            history.learn_pace(self.pace_key(stage), event.seconds / max(self.minutes, 0.25))
+            measured = event.seconds / max(self.minutes, 0.25)
+            before = history.pace().get(self.pace_key(stage), self._guess(stage))
+            history.set_pace(self.pace_key(stage), (before + measured) / 2)
 
     @property
     def fraction(self) -> float:

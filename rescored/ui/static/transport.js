@@ -53,7 +53,7 @@ export function mount({ element }) {
     if (bar.hidden) return;
     time.textContent = `${clock(time_s, 1)} / ${clock(player.duration_s)}`;
     const beat = session.song?.beatAt(time_s);
-    place.textContent = beat ? `measure ${beat.measure}, beat ${beat.beat}` : "";
+    place.textContent = beat ? `${beat.measure ? `measure ${beat.measure}` : "pickup"}, beat ${beat.beat}` : "";
     if (shownPlaying !== player.playing) {
       shownPlaying = player.playing;
       play.replaceChildren(icon(shownPlaying ? "pause" : "play"));

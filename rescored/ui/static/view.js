@@ -3,11 +3,11 @@
 import { emit, on, session } from "./session.js";
 import { player } from "./player.js";
 
-const WIDEST = 800; // pixels a second
+const WIDEST = 800, USUAL = 80; // pixels a second
 
 export const view = {
   start_s: 0,
-  scale: 80, // pixels a second
+  scale: USUAL, // pixels a second
   width: 1, // of the roll, in pixels
   follow: true,
   get end_s() { return view.start_s + view.width / view.scale; },
@@ -50,5 +50,10 @@ export function followTo(time_s) {
   }
 }
 
-on("open", () => set(0, 80));
+let fresh = true; // the length of what was opened is not known yet
+on("open", () => { fresh = true; });
+on("tracks", () => {
+  if (fresh) set(0, USUAL);
+  fresh = false;
+});
 on("seek", reveal);
