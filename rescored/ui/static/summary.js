@@ -15,8 +15,8 @@ export function mount({ element }) {
   const title = h("h2", { class: "rs-title" });
   const facts = h("dl", { class: "rs-facts" });
   const warnings = h("ul", { class: "rs-warnings" });
-  const hint = h("p", { class: "rs-hint" }, "An example, to show what comes out. Press play, move the slider from the recording " +
-    "to the transcription, click on a note; then choose a recording of your own.");
+  const hint = h("p", { class: "rs-hint" }, "An example. Press play, slide from the recording to the transcription, " +
+    "click on a note; then choose your own recording.");
   const line = h("div", { class: "rs-summary", hidden: true }, title, facts, warnings, hint);
   const welcome = h("div", { class: "rs-welcome" },
     h("h2", {}, "From a recording to the music stand"),
