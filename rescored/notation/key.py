@@ -14,6 +14,8 @@ MAJOR = np.array([0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009,
 MINOR = np.array([0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052])
 
 Mode = Literal["major", "minor"]
+KEYS: tuple[tuple[int, Mode], ...] = tuple((f, m) for f in range(-5, 7) for m in ("major", "minor"))
+CLARITY = 6.0  # notes of a measure that speak for its key independently
 FIFTHS_OF_MAJOR = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F#": 6, "C#": 7,
                    "F": -1, "Bb": -2, "Eb": -3, "Ab": -4, "Db": -5, "Gb": -6, "Cb": -7}
 
@@ -21,29 +23,40 @@ FIFTHS_OF_MAJOR = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F#": 6, "C#"
 def find_key(pitch: Ints, weight: Floats) -> tuple[int, Mode]:
     """Signature (fifths, -5..6) and mode whose profile agrees best with the weighted pitch classes."""
     heard = _heard(pitch, weight)
-    agreement = {
-        (tonic, mode): _correlation(np.roll(profile, tonic), heard)
-        for tonic in range(12) for mode, profile in PROFILES.items()
-    }
-    tonic, mode = max(agreement, key=lambda key: agreement[key])
-    return signature_of(tonic, mode), mode
+    return max(KEYS, key=lambda key: _correlation(profile(*key), heard))
+
+
+def profile(fifths: int, mode: Mode) -> Floats:
+    """How often each pitch class sounds in a key, from C up."""
+    return np.roll(MAJOR, 7 * fifths) if mode == "major" else np.roll(MINOR, 7 * fifths - 3)
+
+
+def follow_keys(heard: Floats, home: tuple[int, Mode], change: float) -> list[tuple[int, Mode]]:
+    """The likeliest key of every measure (Viterbi). `heard`: length of each pitch class, shape
+    (measures, 12); `change`: cost, in nats, of leaving a key, where a full measure says `CLARITY` times
+    the log likelihood of one note. The piece is taken to begin and to end at `home`.
+    """
+    share = heard / np.maximum(heard.sum(axis=1, keepdims=True), 1.0)
+    gain = CLARITY * share @ np.log(np.array([profile(*key) for key in KEYS]) + 0.005).T
+    away = np.array([0.0 if key == home else change / 2 for key in KEYS])
+    total = gain[0] - away
+    back = np.zeros(gain.shape, dtype=np.int64)
+    for m in range(1, len(gain)):
+        best = int(total.argmax())
+        moves = total[best] - change > total
+        back[m] = np.where(moves, best, np.arange(len(KEYS)))
+        total = np.where(moves, total[best] - change, total) + gain[m]
+    path = [int((total - away).argmax())]
+    for m in range(len(gain) - 1, 0, -1):
+        path.append(int(back[m, path[-1]]))
+    return [KEYS[k] for k in reversed(path)]
 
 
 def mode_of(fifths: int, pitch: Ints, weight: Floats) -> Mode:
     """Major or minor, where the signature is given."""
     heard = _heard(pitch, weight)
-    major_tonic = 7 * fifths % 12
-    major = _correlation(np.roll(MAJOR, major_tonic), heard)
-    return "major" if major >= _correlation(np.roll(MINOR, major_tonic - 3), heard) else "minor"
-
-
-def signature_of(tonic: int, mode: Mode) -> int:
-    """Sharps (+) or flats (-) of the key on a pitch class, -5..6."""
-    fifths = 7 * (tonic + (3 if mode == "minor" else 0)) % 12
-    return fifths if fifths <= 6 else fifths - 12
-
-
-PROFILES: dict[Mode, Floats] = {"major": MAJOR, "minor": MINOR}
+    modes: tuple[Mode, Mode] = ("major", "minor")
+    return max(modes, key=lambda mode: _correlation(profile(fifths, mode), heard))
 
 
 def _heard(pitch: Ints, weight: Floats) -> Floats:

@@ -7,20 +7,24 @@ tonic. The key fixes the letters of the tonics.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import fields
+from itertools import groupby
 
 import numpy as np
 
 from ..music import BeatGrid, Ints, KeySignature, Spelled, Voiced, VoicedNote, WrittenNote
 from ..settings import SpellingSettings
 from ..stage import Report, silent, stage
-from .key import FIFTHS_OF_MAJOR, find_key, mode_of
+from .key import FIFTHS_OF_MAJOR, Mode, find_key, follow_keys, mode_of
 from .measures import lay_measures
 from .ticks import to_ticks
 
 LETTERS = "CDEFGAB"
 NATURAL = np.array([0, 2, 4, 5, 7, 9, 11])  # pitch classes of the letters
 DEGREE = np.array([0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6])  # letters up from the tonic, by semitones (ps13s1)
+LASTING, REMOTE = 8, 3  # measures and accidentals from which on a change of key changes the signature
+SIGNATURE_CHANGE, KEY_CHANGE = 45.0, 6.0  # costs, see follow_keys
 BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 
@@ -28,37 +32,71 @@ BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 def spell(
     voiced: Voiced, grid: BeatGrid, *, settings: SpellingSettings, report: Report = silent
 ) -> Spelled:
-    """Step, alteration and octave for every note, and the key signatures."""
+    """Step, alteration and octave for every note, and the key signatures.
+
+    The key is the one that holds for most measures; the signature changes only for long and remote ones. Names
+    follow the passing keys, written the way that lies nearest to the signature on the line of fifths.
+    """
     notes = voiced.notes
-    first = lay_measures(grid, to_ticks(notes[0].onset_ql) if notes else 0, 0)[0]
+    ticks = [to_ticks(n.onset_ql) for n in notes]
+    measures = lay_measures(grid, min(ticks, default=0), max(ticks, default=0) + 1)
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
     weight = np.array([min(float(n.duration_ql), 4.0) for n in notes])
-    if len(notes):
-        onset = np.array([float(n.onset_ql) for n in notes])
-        place = (onset - onset[0]) / max(onset[-1] - onset[0], 1.0)
-        weight *= np.where((place < 1 / 8) | (place > 7 / 8), 2.0, 1.0)  # begin and end tell the key
+    starts = np.array([to_ticks(m.ql) for m in measures])
+    of_note = np.searchsorted(starts, ticks, side="right") - 1
+    heard = np.zeros((len(measures), 12))
+    np.add.at(heard, (of_note, pitch % 12), weight)
+
     if settings.key != "auto":
         fifths = FIFTHS_OF_MAJOR[settings.key]
-        mode = mode_of(fifths, pitch, weight)
+        home = (fifths, mode_of(fifths, pitch, weight))
+        passing = follow_keys(heard, home, KEY_CHANGE)
+        signatures = [home] * len(measures)
     else:
-        fifths, mode = find_key(pitch, weight)
-    letters = _letters(pitch % 12, fifths)
-    written = tuple(_named(n, letter) for n, letter in zip(notes, letters.tolist(), strict=True))
-    return Spelled(written, (KeySignature(first.number, first.ql, fifths, mode),))
+        passing = follow_keys(heard, find_key(pitch, weight), KEY_CHANGE)
+        home = _longest(passing)
+        signatures = _lasting(follow_keys(heard, home, SIGNATURE_CHANGE), home)
+    anchor = np.array([_nearest(key[0], sign[0]) for key, sign in zip(passing, signatures, strict=True)])
+    letters = _letters(pitch % 12, anchor[of_note])
+    changes = [k for k in range(len(measures)) if k == 0 or signatures[k][0] != signatures[k - 1][0]]
+    return Spelled(
+        tuple(_named(n, letter) for n, letter in zip(notes, letters.tolist(), strict=True)),
+        tuple(KeySignature(measures[k].number, measures[k].ql, *signatures[k]) for k in changes),
+    )
 
 
-def _letters(chroma: Ints, fifths: int) -> Ints:
-    """Letter (0 = C .. 6 = B) of every note, in order of onset."""
-    tonic = np.arange(12)
-    # letters of the twelve tonics, by their distance from the key's major tonic
-    tonic_letter = (4 * fifths + DEGREE[(tonic - 7 * fifths) % 12]) % 7
-    letter_if = (tonic_letter[None, :] + DEGREE[(tonic[:, None] - tonic[None, :]) % 12]) % 7  # (chroma, tonic)
+def _longest(path: list[tuple[int, Mode]]) -> tuple[int, Mode]:
+    """The signature that holds for most measures, and the mode that it mostly has."""
+    fifths = Counter(f for f, _ in path).most_common(1)[0][0]
+    return Counter(key for key in path if key[0] == fifths).most_common(1)[0][0]
+
+
+def _lasting(path: list[tuple[int, Mode]], home: tuple[int, Mode]) -> list[tuple[int, Mode]]:
+    """The keys of the measures, at home where a change is short or takes few accidentals."""
+    result: list[tuple[int, Mode]] = []
+    for fifths, run in groupby(path, key=lambda key: key[0]):
+        keys = list(run)
+        stays = len(keys) < LASTING or abs(fifths - home[0]) < REMOTE
+        result += [home] * len(keys) if stays else keys
+    return result
+
+
+def _nearest(fifths: int, signature: int) -> int:
+    """The key as it is written beside a signature: F sharp rather than G flat among sharps."""
+    return min((fifths - 12, fifths, fifths + 12), key=lambda f: abs(f - signature) + 0.5 * abs(f))
+
+
+def _letters(chroma: Ints, anchor: Ints) -> Ints:
+    """Letter (0 = C .. 6 = B) of every note, in order of onset; `anchor`: the major key (fifths) that
+    fixes the letters of the tonics around it."""
     total = np.concatenate([np.zeros((1, 12)), np.cumsum(np.eye(12)[chroma], axis=0)])
     i = np.arange(len(chroma))
     count = total[np.minimum(len(chroma), i + AFTER)] - total[np.maximum(0, i - BEFORE)]
     strength = np.zeros((len(chroma), 7))
-    for t in tonic:
-        strength[i, letter_if[chroma, t]] += count[:, t]
+    for tonic in range(12):
+        tonic_letter = 4 * anchor + DEGREE[(tonic - 7 * anchor) % 12]
+        letter = (tonic_letter + DEGREE[(chroma - tonic) % 12]) % 7
+        strength[i, letter] += count[:, tonic]
     # at most double accidentals
     far = np.abs((chroma[:, None] - NATURAL[None, :] + 6) % 12 - 6) > 2
     return np.asarray(np.where(far, -1.0, strength).argmax(axis=1))
