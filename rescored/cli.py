@@ -1,4 +1,4 @@
-"""The command line: `rescored transcribe`, `settings`, `evaluate`. Nothing heavy is loaded before it is needed."""
+"""The command line: `rescored transcribe`, `settings`, `evaluate`, `sweep`; what is heavy is loaded late."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("reference", metavar="REF", help="what is right")
     command.add_argument("--format", choices=("text", "csv", "html"), default="text", help="of the table")
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("sweep", help="try values of settings on recordings whose notes or scores are known")
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of pieces: each a folder with a recording "
+                         "(audio.*, performance.mid) and its notes.csv, beats.csv or score.musicxml")
+    command.add_argument("--set", action="append", required=True, metavar="SECTION.NAME=VALUES", dest="changes",
+                         help="from:to:step or value,value ...; of several settings every combination is tried")
+    command.add_argument("--preset", default="solo-piano", metavar="NAME", help="where all other settings come from")
+    command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for sweep.csv and sweep.png")
+    command.add_argument("--jobs", type=int, metavar="N", help="processes at once (default: half the processors)")
+    command.set_defaults(run=_sweep)
     return parser
 
 
@@ -227,6 +237,42 @@ def _evaluate(options: argparse.Namespace) -> int:
     form = {"text": table, "csv": as_csv, "html": as_html}[options.format]
     print(form(evaluate(options.estimate, options.reference)).rstrip("\n"))
     return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from .sweep import MAIN, means, save, subjects, sweep, values_of
+
+    axes = {name: values_of(name, text) for name, text in _changes(options.changes).items()}
+    pieces = subjects(options.data)
+    with _counted("trying settings") as report:
+        rows = sweep(pieces, axes, Settings.preset(options.preset), jobs=options.jobs, report=report)
+    for row in rows:
+        if row["problem"]:
+            print(f"{row['piece']}: {row['problem']}", file=sys.stderr)
+    shown = [*axes, *(name for name in MAIN if any(name in row for row in rows))]
+    cells = [[f"{row[name]:.3f}" if name in MAIN and name in row else str(row.get(name, "")) for name in shown]
+             for row in means(rows, list(axes))]
+    if sys.stdout.isatty():
+        _table(shown, cells)
+    else:
+        print("\n".join("\t".join(row) for row in [shown, *cells]))
+    for path in save(rows, list(axes), options.out):
+        print(path)
+    return FAILED if any(row["problem"] for row in rows) else 0
+
+
+@contextmanager
+def _counted(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A report of (done, of) that draws a bar on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(text)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -68,10 +68,12 @@ def spectrogram(
     lowest: int = 28, highest: int = 100,
 ) -> Figure:
     """Level of the sound by time and pitch, 60 dB deep, with notes drawn over it."""
+    from matplotlib import colormaps
+
     begin = round((start_s - audio.offset_s) * audio.rate_hz)
     end = len(audio.mono) if end_s is None else round((end_s - audio.offset_s) * audio.rate_hz)
     samples = audio.mono[max(begin, 0) : end]
-    window, hop = 8192, max(1024, len(samples) // 1500)
+    window, hop = 8192, max(1024, len(samples) // 800)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, window // 2), window)[::hop]
     magnitude = np.abs(np.fft.rfft(frames * np.hanning(window).astype(np.float32)))
     pitches = np.arange(lowest - 0.5, highest + 0.5, 1 / 3)
@@ -81,7 +83,7 @@ def spectrogram(
     level_db = 20 * np.log10(np.maximum(level / max(float(level.max(initial=0.0)), 1e-9), 1e-3))
     figure, (axes,) = _rows(1, 3.0)
     until_s = start_s + len(samples) / audio.rate_hz
-    axes.imshow(level_db.T, aspect="auto", origin="lower", cmap="magma", vmin=-60, vmax=0,
+    axes.imshow(level_db.T, aspect="auto", origin="lower", cmap=colormaps["magma"].resampled(16), vmin=-60, vmax=0,
                 extent=(start_s, until_s, float(pitches[0]), float(pitches[-1])))
     for note in notes:
         axes.plot((note.onset_s, note.offset_s), (note.pitch, note.pitch), color="#4dd0e1", lw=2.2, alpha=0.9)

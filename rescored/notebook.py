@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
+from . import examples
 from .evaluate import Piece, pieces
-from .examples import EXAMPLES
-from .examples import path as example_path
 from .hearing.links import is_link
 from .hearing.sources import open_source
-from .music import Recording
+from .music import Performance, Recording
+from .pipeline import hear
 from .settings import Settings, Value, describe_range
 from .stage import Runner
 from .store import Store
@@ -28,22 +28,29 @@ class Study:
     settings: Settings
     run: Runner
     reference: Piece  # empty where nothing is known
+    played: Performance | None = None  # what is to be taken for what was heard
+
+    def heard(self) -> Performance:
+        """The performed notes, from the store where they are there already."""
+        return self.played or hear(self.recording, self.settings, self.run)[0]
 
 
-def study(recording: str = "", preset: str = "", *, example: str = "ode") -> Study:
+def study(recording: str = "", preset: str = "", *, example: str = "ode", as_played: bool = False) -> Study:
     """A recording (file or link), or else an example that ships, whose true score is known.
 
     Whatever reference files lie beside a recording are read (`evaluate.pieces.of_folder`). `preset`: a name
-    or a JSON file; "" = the example's own, or the first. Raises RescoredError as `transcribe` does.
+    or a JSON file; "" = the example's own, or the first. `as_played`: of an example, take what was played for
+    what was heard, so that nothing misheard gets in the way. Raises RescoredError as `transcribe` does.
     """
-    settings = Settings.preset(preset or ("solo-piano" if recording else EXAMPLES[example].preset))
-    source = recording or example_path(example)
+    settings = Settings.preset(preset or ("solo-piano" if recording else examples.EXAMPLES[example].preset))
+    source = recording or examples.path(example)
     if not recording:
         reference = pieces.of_example(example)
     else:
         reference = Piece() if is_link(recording) else pieces.of_folder(Path(recording).parent)
     opened = open_source(source, max_minutes=settings.audio.max_minutes)
-    return Study(opened, settings, Runner(Store()), reference)
+    played = examples.performance(example) if as_played and not recording else None
+    return Study(opened, settings, Runner(Store()), reference, played)
 
 
 class Knobs(Generic[T]):
