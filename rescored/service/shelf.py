@@ -42,6 +42,7 @@ class Shelf:
         self._tracks: dict[str, dict[str, Any]] = {}
         self._peaks: list[list[int]] = []
         self._duration_s = 0.0
+        self.begin_s = 0.0  # where all tracks begin in the recording: a passage's begin
 
     def put_sound(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> None:
         """Keep a sound as a track of the player. `make` is only called if none is kept under `key`."""
@@ -50,7 +51,8 @@ class Shelf:
         self._peaks = self._peaks or outline.peaks  # of the first: the original, where there is one
         self._duration_s = max(self._duration_s, outline.duration_s)
         _write(self.folder / "tracks.json", {
-            "duration_s": self._duration_s, "tracks": list(self._tracks.values()), "peaks": self._peaks})
+            "begin_s": self.begin_s, "duration_s": self._duration_s, "peaks": self._peaks,
+            "tracks": list(self._tracks.values())})
 
     def put_notes(self, performance: Performance, grid: BeatGrid | None = None) -> None:
         """Keep the notes as they stand, before there is a score."""

@@ -11,7 +11,7 @@ from ..codec import fingerprint
 from ..hearing.links import is_link
 from ..hearing.sources import open_source
 from ..hearing.transcribe import stems_to_hear
-from ..music import Audio, BeatGrid, Note, Part, Performance, Transcription
+from ..music import Audio, BeatGrid, Note, Part, Performance, Span, Transcription
 from ..output.files import save
 from ..output.sound import render
 from ..pipeline import transcribe
@@ -75,6 +75,7 @@ class _Transcribing:
         """Put a stage's result on the shelf where the page can show it."""
         if stage == "decode":
             self.progress.minutes = result.duration_s / 60
+            self.shelf.begin_s = result.offset_s
             self.track("original", "Original", "original", fingerprint(result), partial(_same, result))
         elif stage == "separate" and result.separator != "none":
             self.progress.hear_stems(len(stems_to_hear(result, self.settings.notes)))
@@ -87,7 +88,7 @@ class _Transcribing:
                 tuple(Part(id, id.capitalize()) for id in dict.fromkeys(note.part for note in self.heard))))
         elif stage in ("assemble", "read_midi"):
             self.performance = result
-            self.progress.minutes = result.duration_s / 60
+            self.progress.minutes = self.progress.minutes or result.duration_s / 60
             self.notes(result)
         elif stage == "find_metre" and self.performance:
             self.notes(self.performance, result)
@@ -111,11 +112,20 @@ class _Transcribing:
 
     def sound(self, performance: Performance) -> None:
         """How the transcription sounds, whole and part by part."""
+        performance = _from(performance, self.shelf.begin_s)
         self.track("transcription", "Transcription", "transcription", fingerprint(performance),
                    partial(render, performance))
         for part in performance.parts if len(performance.parts) > 1 else ():
             alone = replace(performance, notes=tuple(n for n in performance.notes if n.part == part.id))
             self.track(f"part-{part.id}", part.name, "part", fingerprint(alone), partial(render, alone))
+
+
+def _from(performance: Performance, begin_s: float) -> Performance:
+    """The performance with its times counted from here on."""
+    notes = (replace(n, onset_s=max(n.onset_s - begin_s, 0.0), offset_s=n.offset_s - begin_s)
+             for n in performance.notes)
+    pedal = (Span(max(span.start_s - begin_s, 0.0), span.end_s - begin_s) for span in performance.pedal)
+    return replace(performance, notes=tuple(notes), pedal=tuple(pedal), duration_s=performance.duration_s - begin_s)
 
 
 def _same(sound: Audio) -> Audio:

@@ -64,9 +64,7 @@ export function themed(element, name) {
 
 // Calls back when the page turns dark or light.
 export function onTheme(callback) {
-  const observer = new MutationObserver(callback);
-  observer.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  return () => observer.disconnect();
+  new MutationObserver(callback).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 }
 
 // A canvas as sharp as the screen; `resized(width, height)` in CSS pixels.

@@ -14,12 +14,16 @@ const frames = new Set();
 
 export const player = {
   tracks: [], // {id, name, kind, side, audio, gain, volume, muted, solo}
-  duration_s: 0,
+  begin_s: 0, // of the passage in the recording, where all tracks begin; the clock counts in the recording
+  end_s: 0,
   rate: 1,
   blend: 0, // 0 = the recording, 1 = the transcription
   loop: null, // {start_s, end_s}
   get playing() { return playing; },
-  get time_s() { return playing ? leader()?.audio.currentTime ?? rest_s : rest_s; },
+  get time_s() {
+    const lead = playing && leader();
+    return lead ? player.begin_s + lead.audio.currentTime : rest_s;
+  },
   play, pause, seek, setRate, setBlend, setLoop, mute, solo, setVolume, heard,
   toggle: () => (playing ? pause() : play()),
 };
@@ -53,7 +57,7 @@ function heard(track) {
 on("open", () => {
   pause();
   for (const track of player.tracks) track.audio.removeAttribute("src");
-  Object.assign(player, { tracks: [], duration_s: 0, loop: null, blend: 0 });
+  Object.assign(player, { tracks: [], begin_s: 0, end_s: 0, loop: null, blend: 0 });
   rest_s = 0;
   emit("mix");
 });
@@ -61,7 +65,9 @@ on("open", () => {
 on("tracks", () => {
   const known = new Map(player.tracks.map((track) => [track.id, track]));
   player.tracks = session.tracks.tracks.map((entry) => known.get(entry.id) || newTrack(entry));
-  player.duration_s = session.tracks.duration_s;
+  player.begin_s = session.tracks.begin_s;
+  player.end_s = player.begin_s + session.tracks.duration_s;
+  rest_s = Math.max(rest_s, player.begin_s);
   if (!player.tracks.some((track) => track.side === "recording")) player.blend = 1; // a MIDI file
   mix();
 });
@@ -77,7 +83,7 @@ function newTrack({ id, name, kind, file }) {
 function finish() {
   if (player.loop) return seek(player.loop.start_s);
   pause();
-  rest_s = player.duration_s;
+  rest_s = player.end_s;
 }
 
 function connect(track) {
@@ -96,8 +102,8 @@ function mix() {
     if (!context) continue;
     connect(track);
     track.gain.gain.setTargetAtTime(track.level, context.currentTime, 0.015);
-    if (playing && heard(track) && track.audio.paused && time_s < (track.audio.duration || Infinity)) {
-      track.audio.currentTime = time_s;
+    if (playing && heard(track) && track.audio.paused && time_s - player.begin_s < (track.audio.duration || Infinity)) {
+      track.audio.currentTime = time_s - player.begin_s;
       track.audio.playbackRate = player.rate;
       track.audio.play().catch(() => {});
     } else if (!heard(track) || !playing) {
@@ -111,9 +117,8 @@ function play() {
   if (playing || !audible().length) return;
   context ||= new AudioContext();
   context.resume();
-  if (rest_s >= player.duration_s - 0.05) rest_s = 0;
-  const time_s = rest_s;
-  for (const track of audible()) track.audio.currentTime = time_s;
+  if (rest_s >= player.end_s - 0.05) rest_s = player.begin_s;
+  for (const track of audible()) track.audio.currentTime = rest_s - player.begin_s;
   playing = true;
   mix();
 }
@@ -126,10 +131,10 @@ function pause() {
 }
 
 function seek(time_s) {
-  rest_s = Math.min(Math.max(0, time_s), player.duration_s);
+  rest_s = Math.min(Math.max(player.begin_s, time_s), player.end_s);
   if (playing) {
     for (const track of audible()) {
-      track.audio.currentTime = rest_s;
+      track.audio.currentTime = rest_s - player.begin_s;
       if (track.audio.paused) track.audio.play().catch(() => {});
     }
   }

@@ -1,6 +1,6 @@
 // Owns the line that says how the job stands: stage in words, fraction, time left, cancel, failure.
 
-import { h, icon, iconButton, inWords } from "./dom.js";
+import { h, iconButton, inWords } from "./dom.js";
 import { on, open, session } from "./session.js";
 
 const PHONE = 820; // as in workbench.css: the results lie below the choices

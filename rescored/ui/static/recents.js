@@ -1,6 +1,6 @@
 // Owns the list of one's transcriptions: open one again, delete one with all its files.
 
-import { clock, h, iconButton } from "./dom.js";
+import { h, iconButton } from "./dom.js";
 import { on, session } from "./session.js";
 
 const STATES = { queued: "waiting", running: "running", failed: "failed", cancelled: "stopped" };

@@ -109,7 +109,7 @@ export function mount({ element }) {
 
   function followScore(time_s) {
     if (box.hidden || !session.song) return;
-    const sounding = player.playing || time_s > 0 ? session.song.at(time_s + 1e-3) : [];
+    const sounding = player.playing || time_s > player.begin_s ? session.song.at(time_s + 1e-3) : [];
     const key = sounding.map((note) => note.id).join();
     if (key !== litKey || !span || time_s < span.from_s || time_s >= span.to_s) {
       litKey = key;

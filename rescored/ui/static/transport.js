@@ -9,7 +9,7 @@ const STEP_S = 2;
 
 export function mount({ element }) {
   const play = iconButton("play", "Play (space)", () => player.toggle(), { class: "rs-iconbutton rs-play" });
-  const start = iconButton("start", "To the beginning (Home)", () => player.seek(player.loop?.start_s || 0));
+  const start = iconButton("start", "To the beginning (Home)", () => player.seek(player.loop?.start_s ?? player.begin_s));
   const time = h("span", { class: "rs-time" });
   const place = h("span", { class: "rs-place" });
   const speed = h("select", { "aria-label": "Speed", title: "Speed, at the same pitch", onchange: () => player.setRate(Number(speed.value)) },
@@ -51,7 +51,7 @@ export function mount({ element }) {
 
   function showTime(time_s) {
     if (bar.hidden) return;
-    time.textContent = `${clock(time_s, 1)} / ${clock(player.duration_s)}`;
+    time.textContent = `${clock(time_s, 1)} / ${clock(player.end_s)}`;
     const beat = session.song?.beatAt(time_s);
     place.textContent = beat ? `${beat.measure ? `measure ${beat.measure}` : "pickup"}, beat ${beat.beat}` : "";
     if (shownPlaying !== player.playing) {
@@ -64,7 +64,7 @@ export function mount({ element }) {
   function toMeasure(step) {
     const here = session.song?.measureAt(player.time_s);
     if (!here) return player.seek(player.time_s + step * STEP_S);
-    const back = player.time_s - here.time_s > 0.3 ? here.time_s : (session.song.measureAt(here.time_s - 0.01)?.time_s ?? 0);
+    const back = player.time_s - here.time_s > 0.3 ? here.time_s : (session.song.measureAt(here.time_s - 0.01)?.time_s ?? player.begin_s);
     player.seek(step > 0 ? here.end_s + 0.001 : back);
   }
 
@@ -77,7 +77,7 @@ export function mount({ element }) {
     if (event.key === " " && !onButton) player.toggle();
     else if (event.key === "ArrowLeft") event.shiftKey ? toMeasure(-1) : player.seek(player.time_s - STEP_S);
     else if (event.key === "ArrowRight") event.shiftKey ? toMeasure(1) : player.seek(player.time_s + STEP_S);
-    else if (event.key === "Home") player.seek(0);
+    else if (event.key === "Home") player.seek(player.begin_s);
     else if (event.key.toLowerCase() === "l") toggleLoop();
     else if (event.key.toLowerCase() === "m") player.setBlend(player.blend < 0.5 ? 1 : 0);
     else if (/^[1-6]$/.test(event.key) && track) player.solo(track);

@@ -15,7 +15,8 @@ export const view = {
   time: (x) => view.start_s + x / view.scale,
 };
 
-const length_s = () => Math.max(player.duration_s, session.song?.end_s || 0, 1);
+const end_s = () => Math.max(player.end_s, session.song?.end_s || 0, player.begin_s + 1);
+const narrowest = () => view.width / (end_s() - player.begin_s + 1); // all of it in sight
 
 export function resize(width) {
   view.width = width;
@@ -23,8 +24,8 @@ export function resize(width) {
 }
 
 export function set(start_s, scale) {
-  view.scale = Math.min(WIDEST, Math.max(view.width / (length_s() + 1), scale));
-  view.start_s = Math.max(0, Math.min(start_s, length_s() + 0.5 - view.width / view.scale));
+  view.scale = Math.min(WIDEST, Math.max(narrowest(), scale));
+  view.start_s = Math.max(player.begin_s, Math.min(start_s, end_s() + 0.5 - view.width / view.scale));
   emit("view");
 }
 
@@ -33,7 +34,7 @@ export const pan = (seconds) => set(view.start_s + seconds, view.scale);
 // Keeps the time under `x` where it is.
 export function zoom(factor, x = view.width / 2) {
   const time_s = view.time(x);
-  const scale = Math.min(WIDEST, Math.max(view.width / (length_s() + 1), view.scale * factor));
+  const scale = Math.min(WIDEST, Math.max(narrowest(), view.scale * factor));
   set(time_s - x / scale, scale);
 }
 
@@ -53,7 +54,7 @@ export function followTo(time_s) {
 let fresh = true; // the length of what was opened is not known yet
 on("open", () => { fresh = true; });
 on("tracks", () => {
-  if (fresh) set(0, USUAL);
+  if (fresh) set(player.begin_s, USUAL);
   fresh = false;
 });
 on("seek", reveal);

@@ -6,22 +6,24 @@ import { on, session } from "./session.js";
 import { onFrame, player } from "./player.js";
 import { view } from "./view.js";
 
+const PEAKS_HZ = 50; // of the outline in tracks.json (service/sounds.py)
+
 export function mount({ element }) {
-  const canvas = h("canvas", { class: "rs-waveform", role: "slider", tabindex: "0", "aria-label": "Place in the recording", "aria-valuemin": "0" });
+  const canvas = h("canvas", { class: "rs-waveform", role: "slider", tabindex: "0", "aria-label": "Place in the recording" });
   const box = h("div", { class: "rs-waveform-box", hidden: true }, canvas);
   element.append(box);
   const base = document.createElement("canvas");
   let width = 0, height = 0, dirty = true, drag = null, color = {};
 
-  const x = (time_s) => (time_s / Math.max(player.duration_s, 0.1)) * width;
+  const length_s = () => Math.max(player.end_s - player.begin_s, 0.1);
+  const x = (time_s) => ((time_s - player.begin_s) / length_s()) * width;
   const time = (event) => {
     const { left } = canvas.getBoundingClientRect();
-    return Math.min(Math.max(0, (event.clientX - left) / width), 1) * player.duration_s;
+    return player.begin_s + Math.min(Math.max(0, (event.clientX - left) / width), 1) * length_s();
   };
 
   function readColors() {
-    color = { wave: themed(element, "--body-text-color-subdued"), played: themed(element, "--rs-accent"),
-      window: themed(element, "--rs-window"), loop: themed(element, "--rs-loop"), head: themed(element, "--rs-playhead") };
+    color = { wave: themed(element, "--body-text-color-subdued"), window: themed(element, "--rs-window"), loop: themed(element, "--rs-loop"), head: themed(element, "--rs-playhead") };
     dirty = true;
   }
 
@@ -34,8 +36,8 @@ export function mount({ element }) {
     const { peaks = [] } = session.tracks || {};
     const middle = height / 2, reach = height / 2 - 2;
     for (let column = 0; column < width; column++) {
-      const from = Math.floor((column / width) * peaks.length);
-      const to = Math.max(from + 1, Math.floor(((column + 1) / width) * peaks.length));
+      const from = Math.floor((column / width) * length_s() * PEAKS_HZ);
+      const to = Math.max(from + 1, Math.floor(((column + 1) / width) * length_s() * PEAKS_HZ));
       let low = 0, high = 0;
       for (let i = from; i < to && i < peaks.length; i++) {
         low = Math.min(low, peaks[i][0]);
@@ -83,7 +85,8 @@ export function mount({ element }) {
   on("open", () => { box.hidden = true; });
   on("tracks", () => {
     box.hidden = false;
-    canvas.setAttribute("aria-valuemax", player.duration_s.toFixed(1));
+    canvas.setAttribute("aria-valuemin", player.begin_s.toFixed(1));
+    canvas.setAttribute("aria-valuemax", player.end_s.toFixed(1));
     dirty = true;
   });
   sharpCanvas(canvas, (w, h) => { width = w; height = h; dirty = true; });
