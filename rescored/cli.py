@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import traceback
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 if something was wrong with an input or a setting, 1 for a bug."""
     options = _parser().parse_args(argv)
     try:
+        _load_plugins()
         return int(options.run(options))
     except RescoredError as error:
         print(f"rescored: {error}", file=sys.stderr)
@@ -35,6 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rescored: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _load_plugins() -> None:
+    if os.environ.get("RESCORED_PLUGINS"):
+        from .plugins import load
+
+        load()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from . import examples
+from . import examples, plugins
 from .evaluate import Piece, pieces
 from .hearing.links import is_link
 from .hearing.sources import open_source
@@ -42,6 +42,7 @@ def study(recording: str = "", preset: str = "", *, example: str = "ode", as_pla
     or a JSON file; "" = the example's own, or the first. `as_played`: of an example, take what was played for
     what was heard, so that nothing misheard gets in the way. Raises RescoredError as `transcribe` does.
     """
+    plugins.load()
     settings = Settings.preset(preset or ("solo-piano" if recording else examples.EXAMPLES[example].preset))
     source = recording or examples.path(example)
     if not recording:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from .errors import SettingsError
@@ -83,6 +84,12 @@ def describe_range(item: Any) -> str:
     if isinstance(item.default, str):
         return "text"
     return f"a number from {meta['lo']} to {meta['hi']}{unit}"
+
+
+def offer(section: type[Section], name: str, value: Value) -> None:
+    """Let a setting that has alternatives take one more."""
+    item = next(item for item in fields(section) if item.name == name)
+    item.metadata = MappingProxyType({**item.metadata, "of": tuple(dict.fromkeys((*item.metadata["of"], value)))})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import plugins
 from .errors import InputError, RescoredError, SettingsError
 from .evaluate import FIGURES, Piece, compare, evaluate, pieces
 from .settings import Settings, Value
@@ -101,6 +102,7 @@ def _measure(subject: Subject, settings: Settings, folder: Path | None) -> tuple
     from .pipeline import transcribe
     from .store import Store
 
+    plugins.load()  # in the process that runs this
     try:
         result = transcribe(subject.source, settings, store=Store(folder))
         return evaluate(of_transcription(result), subject.reference), ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...music import Audio, Heard, Note, Stems
+from ...plugins import transcribers
 from ...settings import NoteSettings
 from ...stage import Report, silent, stage
 
@@ -18,7 +19,7 @@ def stems_to_hear(stems: Stems, settings: NoteSettings) -> tuple[str, ...]:
     """The stems that become parts, in score order; those in which nothing plays are left out."""
     wanted = {
         "piano-in-band": ("piano", "other", "mix"),  # the first of these
-        "band": ("mix", "vocals", "guitar", "piano", "other", "bass"),
+        "band": ("mix", "vocals", "guitar", "piano", "other", "bass", "drums"),
     }.get(settings.instruments, ("mix",))
     here = [name for name in wanted if name in stems.audio]
     if settings.instruments == "piano-in-band":
@@ -33,7 +34,7 @@ def _level(audio: Audio) -> float:
     return float(np.sqrt(np.mean(np.square(audio.samples)))) if audio.samples.size else 0.0
 
 
-@stage(version=1)
+@stage(version=2)
 def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Report = silent) -> Heard:
     """The notes of one stem, in seconds from its begin, each with velocity and confidence (0..1).
 
@@ -42,7 +43,9 @@ def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Rep
     transcriber = _transcriber(stem, settings)
     if np.abs(audio.samples).max(initial=0.0) < SILENT:
         return Heard((), transcriber=transcriber)
-    if transcriber == "transkun":
+    if transcriber in transcribers:
+        heard = transcribers[transcriber](audio, settings, report)
+    elif transcriber == "transkun":
         from .transkun import hear_piano
 
         heard = hear_piano(audio, report)
