@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from ..music import BeatGrid, Clef, Measure, Part, Performance, Score, Spelled, TempoMark, WrittenNote
+from ..music import (
+    BeatGrid,
+    Clef,
+    Floats,
+    Ints,
+    Measure,
+    Part,
+    Performance,
+    Score,
+    Spelled,
+    TempoMark,
+    WrittenNote,
+)
 from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
 from .layout import lay_out
 from .measures import lay_measures
-from .ticks import to_ticks
+from .ticks import PER_QUARTER, beat_ticks, to_ticks
 
-MIDDLE_C = 60
-OCTAVE_LOWER = ("guitar", "bass")  # written an octave above their sound
+LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
+ASTRAY = 0.25  # beats that notes lie off their places where a measure is hardly to be trusted
 
 
 @stage(version=1)
@@ -53,28 +67,53 @@ def _tempo(grid: BeatGrid, measures: tuple[Measure, ...]) -> TempoMark:
 def _clefs(
     notes: tuple[WrittenNote, ...], parts: tuple[Part, ...], measures: tuple[Measure, ...]
 ) -> tuple[Clef, ...]:
-    """One clef a staff: treble above bass for two staves, else the one that fits the range."""
+    """One clef a staff, for the whole piece."""
     pitches: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for n in notes:
         pitches[n.part, n.staff].append(n.pitch)
-    at = measures[0].ql
-    result = []
-    for part in parts:
-        for staff in range(1, part.staves + 1):
-            if part.percussion:
-                result.append(Clef(part.id, staff, at, "percussion", 2))
-            elif part.staves == 2:
-                result.append(Clef(part.id, staff, at, "G", 2) if staff == 1 else Clef(part.id, staff, at, "F", 4))
-            elif any(word in f"{part.id} {part.name}".lower() for word in ("guitar",)):
-                result.append(Clef(part.id, staff, at, "G", 2, octave=-1))
-            elif np.median(pitches[part.id, staff] or [MIDDLE_C]) < MIDDLE_C - 5:
-                result.append(Clef(part.id, staff, at, "F", 4))
-            else:
-                result.append(Clef(part.id, staff, at, "G", 2))
-    return tuple(result)
+    return tuple(
+        Clef(part.id, staff, measures[0].ql, *_clef(part, staff, pitches[part.id, staff]))
+        for part in parts for staff in range(1, part.staves + 1))
+
+
+def _clef(part: Part, staff: int, pitches: list[int]) -> tuple[Literal["G", "F", "percussion"], int, int]:
+    """Sign, line and octave: treble above bass for two staves, else what fits the range."""
+    name = f"{part.id} {part.name}".lower()
+    if part.percussion:
+        return "percussion", 2, 0
+    if part.staves == 2:
+        return ("G", 2, 0) if staff == 1 else ("F", 4, 0)
+    if "bass" in name:
+        return "F", 4, -1
+    if "guitar" in name:
+        return "G", 2, -1
+    low = bool(pitches) and np.median(pitches) < LOWEST_IN_TREBLE
+    return ("F", 4, 0) if low else ("G", 2, 0)
 
 
 def _with_confidence(
     measures: tuple[Measure, ...], notes: tuple[WrittenNote, ...], grid: BeatGrid, performance: Performance
 ) -> tuple[Measure, ...]:
-    return measures
+    """Measures with how sure we are of them: the grid's beats there, how surely their notes were heard,
+    and how close to their places they were played. 1 where nothing speaks against a measure."""
+    starts = np.array([to_ticks(m.ql) for m in measures])
+
+    def mean(places: Ints, values: Floats) -> Floats:
+        k = np.clip(np.searchsorted(starts, places, side="right") - 1, 0, len(measures) - 1)
+        count = np.bincount(k, minlength=len(measures))
+        total = np.bincount(k, weights=values, minlength=len(measures))
+        return np.where(count > 0, total / np.maximum(count, 1), 1.0)
+
+    sure = np.ones(len(measures))
+    if len(grid.confidence):
+        sure *= mean(beat_ticks(grid), grid.confidence)
+    main = [n for n in notes if not n.grace]
+    if main:
+        onset_s = {n.id: n.onset_s for n in performance.notes}
+        ql = np.array([float(n.onset_ql) for n in main])
+        beat_s = np.median(np.diff(grid.times_s))
+        astray = np.abs(grid.seconds_at(ql) - np.array([onset_s[n.id] for n in main])) / beat_s
+        sure *= mean((ql * PER_QUARTER).astype(np.int64), np.array([n.confidence for n in main]))
+        sure *= mean((ql * PER_QUARTER).astype(np.int64), np.exp(-((astray / ASTRAY) ** 2)))
+    return tuple(
+        replace(m, confidence=round(float(c), 3)) for m, c in zip(measures, np.clip(sure, 0.0, 1.0), strict=True))
