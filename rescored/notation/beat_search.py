@@ -29,9 +29,9 @@ FAR = -1e9
 class SearchWeights:
     """Costs in nats, tuned on scores and songs that the network has not seen."""
 
-    tempo: float = 0.2  # of the network's metre and beat length, per second
-    steady: float = 0.11  # spread of the log ratio of neighbouring beats
-    jump: float = 7.0  # most that a change of tempo costs
+    tempo: float = 0.6  # of the network's metre and beat length, per second
+    steady: float = 0.10  # spread of the log ratio of neighbouring beats
+    jump: float = 5.0  # most that a change of tempo costs
     silent: float = 1.3  # a beat without onset
     silent_most: float = 9.0  # a long rest
     silent_downbeat: float = 1.0  # in addition

@@ -20,6 +20,10 @@ from .beat_search import BEATS, Evidence, Path, search
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, read_rhythm
 
+# How much oftener each metre of METRES is written than the network saw it in training, where rare ones
+# were made frequent to be learned (tools/metre_data/sampling.py); natural logarithm.
+OFTENER = np.log(np.array([0.14, 0.22, 0.42, 0.05, 0.03, 0.09, 0.015, 0.03])
+                 / np.array([0.16, 0.21, 0.31, 0.07, 0.05, 0.10, 0.04, 0.06]))
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 COVERED_S = 0.03  # notes this early still belong to the first beat
@@ -40,7 +44,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
         onsets_s, performance.offsets_s[sounding], performance.pitches[sounding], performance.velocities[sounding]
     )
     reading = read_rhythm(onsets.features)
-    evidence = Evidence(onsets.times_s, reading.position.astype(np.float64), reading.tempo.astype(np.float64))
+    tempo = reading.tempo.astype(np.float64) + OFTENER[:, None]
+    evidence = Evidence(onsets.times_s, reading.position.astype(np.float64), tempo)
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
     if settings.beat_one_s >= 0:

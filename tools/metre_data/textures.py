@@ -267,7 +267,7 @@ def left_hand(harmony: Harmony, bars: list[Bar], end: float, random: Random) -> 
             kind = str(random.choice(SIMPLE))
             if bar.numerator == 3 and random.random() < 0.35:
                 kind = "oompah"
-            division = int(random.choice([2, 2, 2, 4, 4, 3, 6] if bar.denominator == 4 else [2, 4, 4, 4, 8, 3, 6]))
+            division = int(random.choice([2, 2, 2, 2, 4, 4, 3, 6] if bar.denominator == 4 else [2, 4, 4, 4, 8, 3, 6]))
             if kind == "tremolo":
                 division = 4 if bar.denominator == 4 else 8
         return accompany(harmony, part, stop, kind, division, low, random)
@@ -388,12 +388,23 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
     if random.random() < 0.4:
         top = int(random.integers(3, 7))
         cell = [c % top for c in cell]
+    cells = [cell]
+    if random.random() < 0.5:  # other turns of the figure in some measures
+        cells += [[int(x) for x in np.abs(np.array(cell) + random.integers(-1, 2, span))] for _ in range(3)]
+    if random.random() < 0.3:
+        cells += [[int(x) for x in random.integers(0, 6, span)] for _ in range(2)]
     low = int(random.integers(34, 50))
     floor = int(random.integers(50, 64))
-    melody_rhythm = _rhythm(metre, random, coarse=True)
+    below = random.random() < 0.35  # the figure in the left hand, chords above it
+    if below:
+        floor = int(random.integers(36, 50))
+    melody_rhythm = _rhythm(metre, random, coarse=random.random() < 0.6)
     bass_kind = random.choice(["bar", "bar", "beat", "half", "two", "none", "chord"])
     rest = random.random() < 0.2  # the figure begins after the beat
-    tune = random.random() < 0.5
+    if below:
+        bass_kind = "none"
+    tune = below or random.random() < 0.5
+    full_chords = random.random() < 0.4
     last_top = floor + 19
     notes: list[Note] = []
     for number, bar in enumerate(bars):
@@ -407,6 +418,7 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
             chord = [harmony.bass(bar.ql, low), *harmony.above(bar.ql, floor, 4)]
             notes += [(bar.ql, bar_ql(bar), p, True) for p in chord]
             continue
+        cell = cells[int(random.integers(0, len(cells)))]
         for k in range(steps):
             at = bar.ql + k * unit
             if rest and k % span == 0:
@@ -429,6 +441,9 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
                 tones = harmony.above(bar.ql + at, last_top - 5, 5)
                 last_top = int(np.clip(tones[int(random.integers(0, len(tones)))], floor + 14, floor + 28))
                 notes.append((bar.ql + at, length, last_top, True))
+                if full_chords:
+                    under = harmony.above(bar.ql + at, last_top - 12, 3)
+                    notes += [(bar.ql + at, length, p, False) for p in under if p < last_top]
     merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
     return Piece("prelude", list(merged.values()), bars, end)
 
@@ -455,6 +470,8 @@ def _rhythm(metre: tuple[int, int], random: Random, coarse: bool = False) -> lis
     count = round(full / beat)
     cells, weights = zip(*CELLS["compound" if is_compound(bar) else "simple"], strict=True)
     favour = np.array(weights) * random.gamma(0.7, 1.0, len(weights))  # every piece likes a few of them
+    if random.random() < 0.35:  # plain music: hardly a note shorter than the beat's first division
+        favour = favour * np.array([0.05 if len(c) > (3 if is_compound(bar) else 2) else 1.0 for c in cells])
     if coarse:
         favour = favour * np.array([4.0 if len(c) <= 1 else 1.0 if len(c) == 2 else 0.2 for c in cells])
     favour = favour / favour.sum()
