@@ -327,6 +327,7 @@ class WrittenNote(VoicedNote):
     step: str
     alter: int
     octave: int
+    head: Literal["normal", "x", "circle-x", "diamond", "triangle"] = "normal"  # a drum's; step and octave: its place
 
 
 @dataclass(frozen=True, slots=True)

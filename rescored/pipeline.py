@@ -83,5 +83,5 @@ def notate(performance: Performance, settings: Settings, run: Runner, *, title: 
     placed = run(quantise, performance, grid, settings=settings.quantise)
     staved = run(split_hands, placed, performance, settings=settings.hands)
     voiced = run(find_voices, staved, grid, performance, settings=settings.voices)
-    spelled = run(spell, voiced, grid, settings=settings.spelling)
+    spelled = run(spell, voiced, grid, performance.parts, settings=settings.spelling)
     return grid, run(write_score, spelled, grid, performance, title, settings=settings.score)

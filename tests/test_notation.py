@@ -50,7 +50,8 @@ def notate(performance: Performance, grid: BeatGrid, changes: dict[str, object] 
     placed = quantise(performance, grid, settings=chosen.quantise)
     staved = split_hands(placed, performance, settings=chosen.hands)
     voiced = find_voices(staved, grid, performance, settings=chosen.voices)
-    return write_score(spell(voiced, grid, settings=chosen.spelling), grid, performance, "", settings=chosen.score)
+    spelled = spell(voiced, grid, performance.parts, settings=chosen.spelling)
+    return write_score(spelled, grid, performance, "", settings=chosen.score)
 
 
 def as_written(score: Score) -> list[tuple[float, float, int]]:

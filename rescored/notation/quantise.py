@@ -305,18 +305,23 @@ def _best_path(score: Floats, move: Floats) -> Ints:
 
 
 def _ornaments(performance: Performance, of_note: Ints, times_s: Floats, place: Ints) -> NDArray[np.bool_]:
-    """Which notes are grace notes: let go by the time a later cluster sounds on the same slot, or
-    struck again there."""
+    """Which notes are grace notes: let go by the time a later cluster of their part sounds on the same
+    slot, or struck again there. A drum is adorned by itself only."""
     grace = np.zeros(len(of_note), dtype=np.bool_)
     shared = (np.diff(place) == 0) & (np.diff(times_s) < GRACE_S)
     late = of_note < len(shared)
     k = of_note[late]
     grace[late] = shared[k] & (performance.offsets_s[late] < times_s[k + 1] + 0.06)
+    kits = {p.id for p in performance.parts if p.percussion}
     later: set[tuple[str, int, int]] = set()
+    adorned: set[tuple[str, int]] = set()
     for i in range(len(of_note) - 1, -1, -1):
         note = performance.notes[i]
-        key = (note.part, note.pitch, int(place[of_note[i]]))
+        at = int(place[of_note[i]])
+        key = (note.part, note.pitch, at)
+        grace[i] &= note.part not in kits and (note.part, at) in adorned
         grace[i] |= key in later
         if not grace[i]:
             later.add(key)
+            adorned.add((note.part, at))
     return grace

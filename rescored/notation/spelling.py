@@ -13,9 +13,10 @@ from itertools import groupby
 
 import numpy as np
 
-from ..music import BeatGrid, Ints, KeySignature, Spelled, Voiced, VoicedNote, WrittenNote
+from ..music import BeatGrid, Ints, KeySignature, Part, Spelled, Voiced, VoicedNote, WrittenNote
 from ..settings import SpellingSettings
 from ..stage import Report, silent, stage
+from .drums import name_drum
 from .key import FIFTHS_OF_MAJOR, Mode, find_key, follow_keys, mode_of
 from .measures import lay_measures
 from .ticks import to_ticks
@@ -30,16 +31,20 @@ BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 @stage(version=1)
 def spell(
-    voiced: Voiced, grid: BeatGrid, *, settings: SpellingSettings, report: Report = silent
+    voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), *, settings: SpellingSettings,
+    report: Report = silent,
 ) -> Spelled:
     """Step, alteration and octave for every note, and the key signatures.
 
     The key is the one that holds for most measures; the signature changes only for long and remote ones. Names
     follow the passing keys, written the way that lies nearest to the signature on the line of fifths.
     """
-    notes = voiced.notes
+    places = [to_ticks(n.onset_ql) for n in voiced.notes]
+    measures = lay_measures(grid, min(places, default=0), max(places, default=0) + 1)
+    kits = {p.id for p in parts if p.percussion}
+    drums = [name_drum(n) for n in voiced.notes if n.part in kits]
+    notes = [n for n in voiced.notes if n.part not in kits]  # the others tell nothing of the key
     ticks = [to_ticks(n.onset_ql) for n in notes]
-    measures = lay_measures(grid, min(ticks, default=0), max(ticks, default=0) + 1)
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
     weight = np.array([min(float(n.duration_ql), 4.0) for n in notes])
     starts = np.array([to_ticks(m.ql) for m in measures])
@@ -59,8 +64,9 @@ def spell(
     anchor = np.array([_nearest(key[0], sign[0]) for key, sign in zip(passing, signatures, strict=True)])
     letters = _letters(pitch % 12, anchor[of_note])
     changes = [k for k in range(len(measures)) if k == 0 or signatures[k][0] != signatures[k - 1][0]]
+    named = [_named(n, letter) for n, letter in zip(notes, letters.tolist(), strict=True)]
     return Spelled(
-        tuple(_named(n, letter) for n, letter in zip(notes, letters.tolist(), strict=True)),
+        tuple(sorted(named + drums, key=lambda n: (n.onset_ql, n.pitch))),
         tuple(KeySignature(measures[k].number, measures[k].ql, *signatures[k]) for k in changes),
     )
 

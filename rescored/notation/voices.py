@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..music import BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voiced, VoicedNote
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
+from .drums import voice_drums
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 
@@ -61,6 +62,9 @@ def find_voices(
     result: list[VoicedNote] = []
     for part in performance.parts:
         notes = [n for n in staved.notes if n.part == part.id]
+        if part.percussion:
+            result += voice_drums(notes, grid)
+            continue
         main = [n for n in notes if not n.grace]
         voiced = _voiced(main, grid, settings, _sounding_s(performance)) if main else []
         result += voiced + _adorning([n for n in notes if n.grace], voiced)

@@ -29,6 +29,7 @@ from music21 import (
     metadata,
     meter,
     note,
+    percussion,
     pitch,
     stream,
     tie,
@@ -249,7 +250,7 @@ class _Writer:
                  for n, shown in zip(symbol.notes, printed, strict=True)]
         element = heads[0]
         if len(heads) > 1:
-            element = chord.Chord(heads)
+            element = percussion.PercussionChord(heads) if part.percussion else chord.Chord(heads)
             element.sortAscending = lambda: None  # they are; music21 would copy every chord to sort it
         element.duration = lasting
         if symbol.staccato:
@@ -260,6 +261,7 @@ class _Writer:
         head: note.NotRest
         if part.percussion:
             head = note.Unpitched(displayName=f"{written.step}{written.octave}")
+            head.notehead = written.head
         else:
             at = pitch.Pitch(step=written.step, octave=written.octave)
             if written.alter or printed:
