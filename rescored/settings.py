@@ -106,8 +106,9 @@ class SeparateSettings(Section):
     """Stage `separate`."""
 
     model: str = choice(
-        "none", "Demucs model that takes the recording apart; none = transcribe it as it is",
-        of=("none", "htdemucs", "htdemucs_ft", "htdemucs_6s"))
+        "none", "What takes the recording apart: Demucs' models, or the one that ships with rescored, which is rougher "
+        "and stands in where theirs cannot be fetched; none = transcribe it as it is",
+        of=("none", "htdemucs", "htdemucs_ft", "htdemucs_6s", "rescored-small"))
     quality: str = choice(
         "quick", "fine = the fine-tuned models, quarter overlap, two passes: about ten times slower",
         of=("quick", "fine"), advanced=False)

@@ -17,6 +17,7 @@ from rescored.hearing import network as network_module
 from rescored.hearing import weights
 from rescored.hearing.overlap import Level, overlap_add
 from rescored.hearing.separate import find_separator, separate
+from rescored.hearing.weights import BUILT_IN
 from rescored.music import Audio, Stems
 from rescored.settings import SeparateSettings
 from rescored.stage import Runner
@@ -131,7 +132,7 @@ def test_fine_quality_takes_the_fine_tuned_models_and_says_so(tmp_path, monkeypa
     assert np.array_equal(first.audio["bass"].samples, again.audio["bass"].samples)  # the shifts are seeded
 
 
-def test_weights_may_be_safetensors(tiny):
+def test_weights_may_be_safetensors(in_32_bits, tiny):
     import json
 
     from demucs.pretrained import get_model
@@ -241,17 +242,38 @@ def test_memory_does_not_grow_with_the_stems(tiny, monkeypatch):
 # ---------------------------------------------------------------- weights that are not there
 
 
-def test_without_weights_the_recording_stays_whole_and_one_warning_says_so(tmp_path, monkeypatch):
+def test_without_weights_our_own_separator_steps_in_and_one_warning_says_so(in_32_bits, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("RESCORED_MODELS", str(tmp_path / "empty"))
-    audio, began = music(1.0), time.monotonic()
-    stems = separate(audio, settings=QUICK)
+    audio, began = music(8.0, 44100), time.monotonic()
+    found = find_separator(settings=QUICK)
     assert time.monotonic() - began < 30
-    assert stems.separator == "none"
-    assert set(stems.audio) == {"mix"}
+    stems = separate(audio, found, settings=QUICK)
+    assert stems.separator == BUILT_IN
     assert len(stems.warnings) == 1
-    assert "htdemucs" in stems.warnings[0]
-    assert "RESCORED_MODELS" in stems.warnings[0]
+    for word in ("htdemucs could not be fetched", BUILT_IN, "RESCORED_MODELS"):
+        assert word in stems.warnings[0]
+    together = sum(stem.samples - stem.samples.mean() for stem in stems.audio.values())
+    assert np.allclose(together, audio.samples - audio.samples.mean(), atol=5e-3)  # its stems add up to the mix
+
+
+def test_our_own_separator_can_be_asked_for_and_then_warns_of_nothing():
+    stems = separate(music(1.0), settings=SeparateSettings(model=BUILT_IN))
+    assert (stems.separator, stems.warnings) == (BUILT_IN, ())
+
+
+@pytest.mark.slow
+def test_our_own_separator_tells_drums_from_a_bass():
+    """A struck cymbal's noise and a low tone, as plain as music gets, come out where they belong."""
+    chance, rate_hz = np.random.default_rng(0), 44100
+    t = np.arange(6 * rate_hz) / rate_hz
+    bass = 0.3 * sum(np.sin(2 * np.pi * 55 * k * t) / k**1.5 for k in range(1, 8)) * np.exp(-2 * (t % 0.8))
+    hats = 0.3 * np.diff(chance.normal(size=len(t) + 1)) * np.exp(-60 * (t % 0.4))
+    mix = Audio(np.stack([bass + hats] * 2).astype(np.float32), rate_hz)
+    stems = separate(mix, settings=SeparateSettings(model=BUILT_IN)).audio
+    for name, true in (("drums", hats), ("bass", bass)):
+        error = stems[name].samples[0] - true
+        assert 10 * np.log10((true**2).sum() / (error**2).sum()) > 3  # dB; the mix itself has less than 2
 
 
 def test_a_failure_is_remembered_so_that_the_next_song_does_not_wait(monkeypatch):
@@ -262,7 +284,7 @@ def test_a_failure_is_remembered_so_that_the_next_song_does_not_wait(monkeypatch
         raise weights.ModelUnavailable("No.", "Do.")
 
     monkeypatch.setattr(network_module, "load", fetch)
-    assert [find_separator(settings=QUICK).name for _ in range(3)] == ["none"] * 3
+    assert [find_separator(settings=QUICK).name for _ in range(3)] == [BUILT_IN] * 3
     assert len(tries) == 1
 
 
@@ -273,7 +295,7 @@ def test_whatever_demucs_does_when_it_cannot_fetch_becomes_the_warning(monkeypat
 
     monkeypatch.setattr("demucs.pretrained.get_model", get_model)
     found = find_separator(settings=QUICK)
-    assert found.name == "none"
+    assert found.name == BUILT_IN
     assert len(found.warnings) == 1
 
 
@@ -290,7 +312,7 @@ def test_a_connection_that_hangs_is_given_up_but_what_comes_late_is_used(tiny, m
     monkeypatch.setattr("demucs.pretrained.get_model", fetch)
     monkeypatch.setattr(weights, "NO_ANSWER_S", 0.5)
     began = time.monotonic()
-    assert find_separator(settings=QUICK).name == "none"
+    assert find_separator(settings=QUICK).name == BUILT_IN
     assert time.monotonic() - began < 5
     comes.set()
     models.let_go_all()  # the failure is forgotten, as it is after some minutes
@@ -313,7 +335,7 @@ def test_damaged_weights_become_the_warning(tiny):
     package = next(tiny.glob("*.th"))
     package.write_bytes(package.read_bytes()[:1000])
     found = find_separator(settings=QUICK)
-    assert found.name == "none"
+    assert found.name == BUILT_IN
     assert "cannot be read" in found.warnings[0]
 
 
@@ -325,7 +347,7 @@ def test_a_result_without_weights_is_not_kept_for_the_day_when_they_are_there(tm
         return runner(separate, audio, runner(find_separator, settings=QUICK), settings=QUICK)
 
     monkeypatch.setenv("RESCORED_MODELS", str(tmp_path / "weights"))
-    assert run().separator == "none"
+    assert run().separator == BUILT_IN
     models.let_go_all()
     save_models(tmp_path / "weights")
     assert run().separator == "htdemucs"

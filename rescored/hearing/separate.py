@@ -15,20 +15,22 @@ from ..stage import Report, silent, stage
 from .network import Network, network
 from .overlap import Level, Samples, offsets, overlap_add
 from .resample import resample
+from .weights import BUILT_IN
 
 SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
 
 
 @stage(version=1, kept=False)
 def find_separator(*, settings: SeparateSettings, report: Report = silent) -> Separator:
-    """The separator that was asked for, its weights fetched and loaded, or "none" with a warning."""
+    """The separator that was asked for, its weights fetched and loaded, or the one that ships, with a warning."""
     name = _demucs_name(settings)
     if name == "none":
         return Separator("none")
     try:
         network(name, report)
     except ModelUnavailable as error:
-        return Separator("none", (f"{error.problem} The recording was not taken apart. {error.remedy}",))
+        instead = f"{BUILT_IN}, which ships with rescored, took the recording apart instead: its stems are rougher."
+        return Separator(BUILT_IN, (f"{error.problem} {instead} {error.remedy}",))
     return Separator(name)
 
 

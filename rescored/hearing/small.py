@@ -17,7 +17,8 @@ class SmallDemucs(HDemucs):  # type: ignore[misc]
     """Demucs' U-Net over the spectrogram (Défossez, "Hybrid spectrogram and waveform source separation",
     2021), without its branch over the waveform. It sees log magnitudes in `bands`, single bins below
     1 kHz and ever wider ones above, and shares out every band among the stems, which therefore add up
-    to the mix. Masks over bands are learned from far less music than spectra are.
+    to the mix. Masks over bands are learned from far less music than spectra are. What it learned and
+    what `masks_by_rule` says count the same: their mean measures better than either.
     """
 
     @capture_init  # type: ignore[untyped-decorator]
@@ -34,11 +35,40 @@ class SmallDemucs(HDemucs):  # type: ignore[misc]
 
     def _magnitude(self, z: Tensor) -> Tensor:
         power = z.real**2 + z.imag**2
-        bands = power.new_zeros(*z.shape[:2], self.bands, z.shape[3]).index_add_(2, self.band_of_bin, power)
+        bands = power.new_zeros(*z.shape[:2], self.bands, z.shape[3])
+        bands.index_add_(2, self.band_of_bin.to(z.device), power)  # complex sound stays off some devices
         return (bands + 1e-6).log()
 
     def _mask(self, z: Tensor, m: Tensor) -> Tensor:
-        return m.softmax(dim=1).index_select(3, self.band_of_bin) * z[:, None]
+        learned = m.softmax(dim=1).index_select(3, self.band_of_bin.to(z.device))
+        by_rule = masks_by_rule(z, self.samplerate / self.nfft)
+        return (learned + by_rule[:, :, None]) / 2 * z[:, None]
+
+
+def masks_by_rule(z: Tensor, bin_hz: float) -> Tensor:
+    """Masks (batch, `STEMS`, bins, frames) of a spectrogram (batch, 2 channels, bins, frames), nothing learned.
+
+    Drums: what lasts over pitch rather than over time, by median filters (Fitzgerald, "Harmonic/percussive
+    separation using median filtering", DAFx 2010). Of the rest, below 200 Hz the bass; above, the voice is
+    what both channels share, and other what they do not.
+    """
+    magnitude = (z.real**2 + z.imag**2).mean(dim=1).sqrt()
+    along_time, along_pitch = _median(magnitude, 2) ** 2, _median(magnitude, 1) ** 2
+    drums = along_pitch / (along_pitch + along_time + 1e-12)
+    hz = torch.arange(z.shape[2], device=z.device)[:, None] * bin_hz
+    low = 1 / (1 + (hz / 200) ** 4)
+    middle, side = (z[:, 0] + z[:, -1]).abs() ** 2, (z[:, 0] - z[:, -1]).abs() ** 2
+    centre = (middle / (middle + 4 * side + 1e-12)) ** 2
+    bass, vocals = (1 - drums) * low, (1 - drums) * (1 - low) * centre
+    return torch.stack([drums, bass, 1 - drums - bass - vocals, vocals], dim=1)
+
+
+def _median(x: Tensor, dim: int, width: int = 17) -> Tensor:
+    """Running median of x (batch, bins, frames) along a dimension."""
+    half = width // 2
+    around = (half, half, 0, 0) if dim == 2 else (0, 0, half, half)
+    padded = torch.nn.functional.pad(x[:, None], around, mode="replicate")[:, 0]
+    return padded.unfold(dim, width, 1).median(dim=-1).values
 
 
 def band_of_bin(bins: int, bands: int) -> Tensor:
