@@ -71,7 +71,11 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
 
         def on_load(browser: dict[str, str]) -> list[Any]:
             browser = {"owner": browser["owner"] or secrets.token_urlsafe(18), "job": browser["job"]}
-            return open_job(browser, browser["job"] if jobs.history.order(browser["job"]) else landing(jobs))
+            if jobs.history.order(browser["job"]):
+                return open_job(browser, browser["job"])
+            # A newcomer may have begun to choose already: only the views are filled, and nothing is theirs yet.
+            _, *views = show(browser, landing(jobs))
+            return [{**browser, "job": ""}, *views, *(gr.skip() for _ in [preset, *tuning.all])]
 
         def on_transcribe(browser: dict[str, str], file: str, microphone: str, link: str, *values: Any) -> list[Any]:
             with spoken():
