@@ -364,7 +364,8 @@ class Spelled:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure of the score, the same for all parts. `number` 0 is a pickup."""
+    """A measure of the score, the same for all parts. `number` 0 is a pickup; should notes lie still
+    earlier, numbers go on downwards."""
 
     number: int
     ql: Fraction  # where it begins
@@ -388,7 +389,9 @@ class Symbol:
     """One thing that is drawn in one voice of one measure: a note, a chord or a rest.
 
     Symbols of a (part, staff, voice, measure) that has any fill the measure from its start to its
-    end without gap or overlap (voice 2: leading, trailing and inner rests may be `hidden`).
+    end without gap or overlap; voice 1 has some in every measure, voice 2 only where it sounds, with
+    its rests `hidden`. Grace notes stand before the symbol that they adorn, at its onset, staff and
+    voice. A tuplet's symbols share `actual` and `normal`; `type` and `dots` are the nominal value.
     """
 
     measure: int  # Measure.number
@@ -460,7 +463,7 @@ class Score:
     parts: tuple[Part, ...]
     measures: tuple[Measure, ...]
     notes: tuple[WrittenNote, ...]
-    symbols: tuple[Symbol, ...]  # sorted by (part, staff, measure, voice, onset)
+    symbols: tuple[Symbol, ...]  # sorted by (part as in `parts`, staff, measure, voice, onset)
     time_signatures: tuple[TimeSignature, ...]
     keys: tuple[KeySignature, ...]
     clefs: tuple[Clef, ...]

@@ -246,7 +246,7 @@ def test_an_ornament_becomes_a_grace_note():
     grid = grid_of("4/4", beats=8)
     plain = play([(k, 1, p) for k, p in enumerate([60, 62, 64, 65, 67, 65, 64, 62])], grid)
     at = grid.seconds_at(np.array([4.0]))[0]
-    adorned = replace(plain, notes=(*plain.notes, Note("g", at - 0.07, at + 0.01, 69, 60, part="melody")))
+    adorned = replace(plain, notes=(*plain.notes, Note("g", at - 0.05, at + 0.01, 69, 60, part="melody")))
     score = notate(adorned, grid)
     symbol = next(s for s in score.symbols if s.grace)
     assert symbol.notes == ("g",) and symbol.onset_ql == 4 and symbol.duration_ql == 0
