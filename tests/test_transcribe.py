@@ -76,7 +76,7 @@ def test_what_is_played_is_heard(preset, program, played):
 @pytest.mark.slow
 def test_louder_notes_have_a_higher_velocity():
     soft_then_loud = [*scale(velocity=40), *scale(begin_s=4.0, velocity=110)]
-    for preset, program in (("solo-piano", 0), ("guitar", 24)):
+    for preset, program in (("guitar", 24), ("melody", 40)):
         heard = hear(play(program, soft_then_loud), preset).notes
         soft, loud = ([n.velocity for n in heard if (n.onset_s < 3.9) == first] for first in (True, False))
         assert np.mean(loud) > np.mean(soft) + 15
@@ -106,15 +106,15 @@ def test_notes_out_of_range_are_not_heard():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["solo-piano", "melody"])
-def test_silence_and_hiss_have_no_notes(preset):
-    rng = np.random.default_rng(1)
-    assert hear(Audio(np.zeros((1, 44100)), 44100), preset).notes == ()
-    assert hear(Audio(rng.normal(0, 1e-3, (1, 3 * 44100)), 44100), preset).notes == ()
+def test_silence_and_hiss_have_no_notes():
+    hiss = Audio(np.random.default_rng(1).normal(0, 1e-3, (1, 3 * 44100)), 44100)
+    assert hear(hiss, "solo-piano").notes == hear(hiss, "melody").notes == ()
+    for preset in ("solo-piano", "melody"):
+        assert hear(Audio(np.zeros((1, 44100)), 44100), preset).notes == ()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "program"), [("solo-piano", 0), ("melody", 73)])
+@pytest.mark.parametrize(("preset", "program"), [("melody", 73)])
 def test_channels_rates_and_short_sounds(preset, program):
     from rescored.hearing.resample import resample
 
@@ -142,21 +142,25 @@ def test_times_hold_after_ten_minutes():
 
 @pytest.mark.slow
 def test_piano_notes_across_segments_are_heard_once():
-    """Transkun listens to 16 s at a time: a note that sounds from 11 s to 14 s lies in two of them."""
-    played = [(t, t + 3.0, p, 80) for t, p in ((1.0, 60), (5.0, 64), (11.0, 67), (12.1, 55), (15.0, 72), (23.5, 48))]
-    heard = hear(play(0, played), "solo-piano").notes
-    assert [n.pitch for n in heard] == [60, 64, 67, 55, 72, 48]
-    assert np.allclose([n.onset_s for n in heard], [n[0] for n in played], atol=0.03)
-    assert np.allclose([n.offset_s for n in heard], [n[1] for n in played], atol=0.3)
+    """Transkun listens to 16 s at a time, every 12 s: the notes from 8 s to 12 s lie in two segments."""
+    played = [n for begin_s in (4.0, 7.3, 10.6, 13.9) for n in scale(begin_s=begin_s)]
+    heard = [n for n in hear(play(0, played), "solo-piano").notes if n.onset_s > 3.5]
+    precision, recall = precision_recall(played, heard)
+    assert precision == recall == 1.0
 
 
-@pytest.mark.slow
-def test_the_pedal_is_heard():
-    held = Span(1.0, 4.5)
-    played = [(1.1 + 0.4 * i, 1.3 + 0.4 * i, p, 80) for i, p in enumerate((48, 55, 60, 64, 67, 72, 76))]
-    pedal = hear(play(0, [*played, (6, 6.3, 60, 80), (6.5, 6.8, 62, 80)], [held]), "solo-piano").pedal
-    assert any(s.start_s < 2.0 and 3.5 < s.end_s < 5.5 for s in pedal)
-    assert not any(s.start_s < 6.2 < s.end_s for s in pedal)
+def test_what_goes_on_beyond_its_segment_is_one():
+    """A pedal (or note) without an end in one segment goes on in the next; one without any begin is none."""
+    from rescored.hearing.transcribe.transkun import Event, _finished, _join
+
+    def event(start_s, end_s, has_onset=True, has_offset=True):
+        return Event(start_s, end_s, last=0, velocity=64, log_odds=3.0, has_onset=has_onset, has_offset=has_offset)
+
+    pedal = []
+    for heard in (event(0.0, 0.5, has_onset=False), event(1.0, 2.0), event(9.0, 12.0, has_offset=False),
+                  event(11.5, 14.0, has_onset=False), event(15.0, 16.0)):
+        _join(pedal, heard)
+    assert [(e.start_s, e.end_s) for e in _finished(pedal)] == [(1.0, 2.0), (9.0, 14.0), (15.0, 16.0)]
 
 
 @pytest.mark.slow

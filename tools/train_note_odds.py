@@ -1,6 +1,6 @@
 """Fit the weights of rescored/hearing/transcribe/note_odds.py on music that is rendered here; see `--help`.
 
-    python tools/train_note_odds.py --data FOLDER [--clips 80]
+    python tools/train_note_odds.py --data FOLDER [--clips 96]
 
 FOLDER holds `openewld` and `pop909`; music21 brings its own corpus. Tunes, string parts and piano
 arrangements are performed (tempo that wanders, rolled chords), played by strings, winds, guitars and
@@ -119,11 +119,11 @@ def sound(notes: Notes, program: int, rng: np.random.Generator, *, bowed: bool) 
 
 def recorded(dry: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """In a room, with noise, and out of tune: samples at `RATE_HZ`, and by how much they run faster."""
-    echo = np.exp(-6.9 * np.linspace(0, 1, round(rng.uniform(0.3, 3.0) * SOUND_HZ)))
+    echo = np.exp(-6.9 * np.linspace(0, 1, round(rng.uniform(0.3, 2.5) * SOUND_HZ)))
     echo = scipy.signal.lfilter(*scipy.signal.butter(1, rng.uniform(3000, 8000), fs=SOUND_HZ),
                                 echo * rng.normal(size=len(echo)))
     wet = scipy.signal.fftconvolve(dry, echo / np.linalg.norm(echo))[: len(dry)]
-    samples = dry / np.abs(dry).max() + rng.uniform(0.1, 0.8) * wet / np.abs(dry).max()
+    samples = dry / np.abs(dry).max() + max(rng.uniform(-0.2, 0.7), 0) * wet / np.abs(dry).max()
     samples += rng.normal(0, 10 ** (rng.uniform(-70, -45) / 20), len(samples))
     faster = 2 ** (rng.uniform(-30, 30) / 1200)
     return soxr.resample(samples / np.abs(samples).max() / 1.3, SOUND_HZ * faster, RATE_HZ).astype(np.float32), faster
@@ -136,20 +136,20 @@ def clips(data: Path, count: int, rng: np.random.Generator) -> Iterator[tuple[No
     rng.shuffle(tunes)
     rng.shuffle(songs)
     for i in range(count):
-        if i % 4 == 0:
-            midi = pretty_midi.PrettyMIDI(str(songs[i // 4]))
+        if i % 6 == 0:
+            midi = pretty_midi.PrettyMIDI(str(songs[i // 6]))
             played = [(n.start - 30, n.end - 30, n.pitch, n.velocity)
                       for part in midi.instruments for n in part.notes if n.start > 30]
-            yield clip(played), CHORDAL[i // 4 % 8], False
-        elif i % 4 == 1:
-            score = corpus.parse(PARTS[i // 4 % len(PARTS)])
+            yield clip(played), CHORDAL[i // 6 % 8], False
+        elif i % 2:
+            score = corpus.parse(PARTS[i // 2 % len(PARTS)])
             parts = list(range(int(rng.choice([1, 2, 2, 3]))))
             yield clip(perform(written(score, parts), rng, rolled=rng.random() < 0.5)), int(rng.choice(STRINGS)), True
         else:
-            program = SOLO[i % 8]
+            program = SOLO[i // 2 % 8]
             up = {42: -12, 73: 12}.get(program, 0)
             tune = [(a, d, p + up) for a, d, p in written(converter.parse(tunes[i]), [0])]
-            yield clip(perform(tune, rng, rolled=False)), program, i % 3 > 0
+            yield clip(perform(tune, rng, rolled=False)), program, rng.random() < 0.5
 
 
 def labelled(notes: Notes, samples: np.ndarray, faster: float) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +174,7 @@ def main() -> None:
     """Make the clips, fit on three quarters and print how the rest is read, then fit on all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=80)
+    parser.add_argument("--clips", type=int, default=96)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     made = []

@@ -20,7 +20,7 @@ from ...music import Audio, Heard, Note
 from ...settings import NoteSettings
 from ...stage import Report
 from ..resample import resample
-from .note_odds import REPEAT, Begins, Posterior, begins, fades, merged
+from .note_odds import REPEAT, Begins, Posterior, begins, fades, held, merged
 
 RATE_HZ = 22050
 HOP = 256  # samples a frame
@@ -29,10 +29,12 @@ WINDOW = 2 * RATE_HZ - HOP  # samples that the network takes at once
 WINDOW_FRAMES = 172  # ... and the frames that it gives for them
 KEPT = 140  # of these, in the middle; the edges lack context
 BATCH = 16  # windows at a time
-LOWEST = 21  # MIDI pitch of the first key
+KEYS, LOWEST = 88, 21  # of a piano, and the MIDI pitch of the first
+SILENT = 1e-4  # peak of a window that is not worth listening to, -80 dBFS
 
 NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the user
 PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
+_HANN = np.hanning(PITCHED)
 FULL_DB = -6.0  # level of a note of velocity 127; a tenth of that velocity is 40 dB less
 
 
@@ -61,23 +63,24 @@ def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior,
     edge = (WINDOW_FRAMES - KEPT) // 2
     count = len(samples) // HOP + 1
     starts = range(-edge, count - edge, KEPT)
-    kept: list[list[Posterior]] = [[], []]
-    for first in range(0, len(starts), BATCH):
-        report(first / len(starts), "listening for notes")
-        batch = np.stack([_window(samples, start * HOP) for start in starts[first : first + BATCH]])
+    result = np.zeros((2, len(starts), KEPT, KEYS), dtype=np.float32)
+    loud = [i for i, start in enumerate(starts) if np.abs(_window(samples, start)).max() > SILENT]
+    for first in range(0, len(loud), BATCH):
+        report(first / len(loud), "listening for notes")
+        batch = loud[first : first + BATCH]
         outputs = session.run(["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"],
-                              {"serving_default_input_2:0": batch[..., None]})
-        for part, output in zip(kept, outputs, strict=True):
-            part.append(output[:, edge : edge + KEPT].reshape(-1, output.shape[2]))
-    frames, onsets = (np.concatenate(part)[:count] for part in kept)
+                              {"serving_default_input_2:0": np.stack([_window(samples, starts[i]) for i in batch])})
+        result[:, batch] = [output[:, edge : edge + KEPT] for output in outputs]
+    frames, onsets = result.reshape(2, -1, KEYS)[:, :count]
     return frames, onsets
 
 
 def _window(samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-    """The samples of one window; silence where it lies outside the recording."""
-    inside = samples[max(start, 0) : start + WINDOW]
-    before = max(-start, 0)
-    return np.pad(inside, (before, WINDOW - before - len(inside)))
+    """The samples of the window that begins at a frame, shape (n, 1); silence where it lies outside."""
+    begin = start * HOP
+    inside = samples[max(begin, 0) : begin + WINDOW]
+    before = max(-begin, 0)
+    return np.pad(inside, (before, WINDOW - before - len(inside)))[:, None]
 
 
 def load() -> Any:
@@ -105,25 +108,26 @@ def _apart(found: Begins, notes: Begins) -> Begins:
 def _notes(
     found: Begins, notes: Begins, frames: Posterior, samples: NDArray[np.float32], settings: NoteSettings
 ) -> list[Note]:
-    """Notes that last until their key fades or is struck again, if that is long enough."""
-    end = fades(frames, found.frame.astype(np.int64), found.key, settings.frame_threshold).astype(np.float64)
+    """Notes that last until their key is let go or struck again, if that is long enough."""
+    first = found.frame.astype(np.int64)
+    end = held(frames, first, found.key, fades(frames, first, found.key, settings.frame_threshold))
     made = []
-    for begin, fade, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
+    for begin, let_go, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
         again = notes.frame[(notes.key == key) & (notes.frame > begin)]
-        onset_s, offset_s = float(begin * FRAME_S), float(min([fade, *again[:1]]) * FRAME_S)
+        onset_s, offset_s = float(begin * FRAME_S), float(min([let_go, *again[:1]]) * FRAME_S)
         if (offset_s - onset_s) * 1000 >= settings.min_length_ms:
             pitch = int(key) + LOWEST
-            velocity = _velocity(samples, onset_s, pitch)
+            velocity = velocity_of(samples, onset_s, pitch)
             made.append(Note("", onset_s, offset_s, pitch, velocity, round(float(probability), 4)))
     return made
 
 
-def _velocity(samples: NDArray[np.float32], onset_s: float, pitch: int) -> int:
+def velocity_of(samples: NDArray[np.float32], onset_s: float, pitch: int) -> int:
     """From the level of the pitch and its octave and twelfth just after the onset; 40 dB are a factor of ten."""
     begin = round(onset_s * RATE_HZ)
-    tone = samples[begin : begin + PITCHED]
+    tone = samples[begin : begin + PITCHED] * _HANN[: len(samples) - begin]
     hz = 440.0 * 2 ** ((pitch - 69) / 12) * np.arange(1, 4)
     wave = np.exp(-2j * np.pi * np.outer(hz, np.arange(len(tone))) / RATE_HZ)
-    level = 2 * np.linalg.norm(wave @ (tone * np.hanning(len(tone)))) / (np.hanning(PITCHED).sum())
-    level_db = 20 * np.log10(max(float(level), 1e-6))
+    level = 2 * float(np.linalg.norm(wave @ tone)) / float(_HANN.sum())
+    level_db = 20 * np.log10(max(level, 1e-6))
     return int(np.clip(np.rint(127 * 10 ** ((level_db - FULL_DB) / 40)), 1, 127))

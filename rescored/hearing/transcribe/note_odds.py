@@ -20,6 +20,8 @@ FAINTEST = 0.15  # a rise below this is not weighed at all
 SOUNDING = 0.3  # posterior of a key that sounds
 PATIENCE = 11  # frames (0.13 s) for which it may be less within a note
 AFTER, BEFORE = 8, (9, 3)  # frames after a rise, and from .. to frames before it, that means are taken over
+HELD = 0.7  # of its level, the posterior of a tone that is still held
+SHORTEST = 4  # frames over which a level is taken
 COMPANY = 0.1  # onset posteriors above this are onsets of the same moment
 REPEAT = 12  # frames (0.14 s): no key is struck again sooner
 
@@ -91,6 +93,21 @@ def fades(frames: Posterior, frame: Ints, key: Ints, threshold: float) -> Ints:
         here = key == k
         end[here] = np.append(silences, len(frames))[np.searchsorted(silences, frame[here] + 1)]
     return np.minimum(end, len(frames))
+
+
+def held(frames: Posterior, frame: Ints, key: Ints, end: Ints) -> Ints:
+    """For every note (first frame, key, end) the end of what is not just its resonance.
+
+    A tone that is let go rings on in the string and in the room, and its posterior with it: it is
+    held as long as the posterior comes near its level, the median of the note's first half.
+    """
+    let_go = end.copy()
+    for i, (a, k, b) in enumerate(zip(frame, key, end, strict=True)):
+        course = frames[a:b, k]
+        if len(course) > SHORTEST:
+            level = np.median(course[: max(SHORTEST, len(course) // 2)])
+            let_go[i] = a + np.flatnonzero(course >= HELD * level)[-1] + 1
+    return let_go
 
 
 def merged(found: Begins, chosen: NDArray[np.bool_]) -> Begins:
