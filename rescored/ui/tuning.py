@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..errors import RescoredError
 from ..settings import PRESETS, Settings, Value
 
 PRESET_LABELS = {
@@ -56,10 +57,21 @@ def tuning_panel(preset: gr.Radio) -> TuningPanel:
             with gr.Accordion(SECTION_LABELS[section], open=False):
                 for name, value, item in leaves:
                     controls[name] = _control(name, value, item)
+        file = gr.UploadButton("Load a preset (.json)", file_types=[".json"], size="sm", elem_id="rs-preset-file")
     panel = TuningPanel(preset, controls)
     preset.input(lambda name: values_of(Settings.preset(name).as_dict()), preset, panel.all,
                  api_visibility="private", show_progress="hidden", queue=False)
+    file.upload(loaded, file, [preset, *panel.all], api_visibility="private", show_progress="hidden", queue=False)
     return panel
+
+
+def loaded(path: str) -> list[Value]:
+    """The preset and the controls' values for a file of settings, as notebooks save them."""
+    try:
+        settings = Settings.preset(path).as_dict()
+    except RescoredError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    return [preset_of(settings), *values_of(settings)]
 
 
 def values_of(settings: Mapping[str, Any]) -> list[Value]:

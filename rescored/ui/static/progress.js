@@ -45,7 +45,7 @@ export function mount({ element, props, trigger, watch }) {
     line.hidden = true;
     line.dataset.state = "";
     news = Boolean(props.value?.new);
-    if (job && innerWidth <= PHONE) element.closest("#rs-bench").scrollIntoView();
+    if (job && !session.example && innerWidth <= PHONE) element.closest("#rs-bench").scrollIntoView();
   });
   on("gone", () => {
     line.hidden = false;
