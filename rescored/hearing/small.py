@@ -17,8 +17,8 @@ class SmallDemucs(HDemucs):  # type: ignore[misc]
     """Demucs' U-Net over the spectrogram (Défossez, "Hybrid spectrogram and waveform source separation",
     2021), without its branch over the waveform. It sees log magnitudes in `bands`, single bins below
     1 kHz and ever wider ones above, and shares out every band among the stems, which therefore add up
-    to the mix. Masks over bands are learned from far less music than spectra are. What it learned and
-    what `masks_by_rule` says count the same: their mean measures better than either.
+    to the mix. Masks over bands are learned from far less music than spectra are. What it learned from
+    synthetic music and what `masks_by_rule` says, which holds for any music, count the same.
     """
 
     @capture_init  # type: ignore[untyped-decorator]
