@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_transcribe)
 
     command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")
+    command.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
     command.set_defaults(run=_settings)
 
     command = commands.add_parser("evaluate", help="compare a transcription with a reference: MusicXML, MIDI or JSON")
@@ -227,7 +229,9 @@ def _show(outcomes: list[_Outcome]) -> None:
 
 
 def _settings(options: argparse.Namespace) -> int:
-    del options
+    if options.markdown:
+        print(_markdown(), end="")
+        return 0
     rows = []
     for name, value, item in Settings().leaves():
         shown = str(value).lower() if isinstance(value, bool) else str(value) or '""'
@@ -238,6 +242,23 @@ def _settings(options: argparse.Namespace) -> int:
         for row in rows:
             print("\t".join(row))
     return 0
+
+
+def _markdown() -> str:
+    """docs/settings.md, which a test compares with this."""
+    lines = ["# Settings", "",
+             "Written by `rescored settings --markdown`. Change one with `--set section.name=value`, under *Fine tuning*",
+             "on the page, or with `Settings().changed({...})`; a preset is a JSON file of such changes."]
+    for section in fields(Settings):
+        part = getattr(Settings(), section.name)
+        lines += ["", f"## {section.name}", "", str(type(part).__doc__), "", "| name | default | takes | meaning |",
+                  "|---|---|---|---|"]
+        lines += [f"| `{item.name}` | {json.dumps(getattr(part, item.name))} | {describe_range(item)} | "
+                  f"{item.metadata['help']} |" for item in fields(part)]
+    lines += ["", "## Presets", "", "| name | changes |", "|---|---|"]
+    lines += [f"| `{name}` | {', '.join(f'`{key}={value}`' for key, value in changes.items())} |"
+              for name, changes in PRESETS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -119,6 +119,32 @@ def compare(sounds: Mapping[str, Audio], start_s: float = 0.0, seconds: float = 
     return HTML(f"<table>{''.join(rows)}</table>")
 
 
+def with_clicks(audio: Audio, grid: BeatGrid) -> Audio:
+    """The sound with a click on every beat, higher on downbeats."""
+    from mir_eval.sonify import clicks
+
+    n = audio.samples.shape[1]
+    sound = 0.7 * audio.mono
+    for hz, times_s in ((1000.0, grid.times_s[grid.beat != 1]), (1600.0, grid.times_s[grid.beat == 1])):
+        click = np.sin(2 * np.pi * hz * np.arange(round(0.04 * audio.rate_hz)) / audio.rate_hz) * 0.5
+        at_s = times_s[(times_s >= audio.offset_s) & (times_s < audio.offset_s + n / audio.rate_hz - 0.05)]
+        sound = sound + clicks(at_s - audio.offset_s, audio.rate_hz, click=click, length=n)
+    return Audio(sound[None].astype(np.float32), audio.rate_hz, audio.offset_s)
+
+
+def straight(performance: Performance, notes: Sequence[VoicedNote], grid: BeatGrid) -> Performance:
+    """The notes exactly as they are written, at the grid's mean tempo: how the score sounds when read."""
+    s_per_ql = float(grid.times_s[-1] - grid.times_s[0]) / float(grid.ql[-1] - grid.ql[0])
+    first_ql = min((n.onset_ql for n in notes), default=0)
+    begin_s = float(performance.onsets_s[0]) if len(performance.notes) else 0.0
+    at_s = {n.id: begin_s + float(n.onset_ql - first_ql) * s_per_ql for n in notes}
+    played = tuple(
+        Note(n.id, at_s[n.id], at_s[n.id] + max(float(n.duration_ql) * s_per_ql, 0.06), n.pitch, n.velocity,
+             part=n.part)
+        for n in notes)
+    return Performance(played, performance.parts, duration_s=max((n.offset_s for n in played), default=0.0))
+
+
 # ---------------------------------------------------------------- notes
 
 
@@ -264,10 +290,11 @@ def score(value: Score, page: int = 1, *, systems: int = 2) -> IPython.display.S
     staves = sum(part.staves for part in value.parts)
     height = systems * (160 + 150 * staves) + 100
     engraving = Engraving(to_musicxml(value), header="none", pageWidth=2000, pageHeight=height, adjustPageHeight=True,
-                          pageMarginLeft=40, pageMarginRight=40, pageMarginTop=30, pageMarginBottom=30)
+                          pageMarginLeft=40, pageMarginRight=40, pageMarginTop=30, pageMarginBottom=30,
+                          smuflTextFont="embedded")
     svg = engraving.svg(min(page, engraving.pages))
     head = svg.index(">", svg.index("<svg")) + 1
-    return SVG(svg[:head] + '<rect width="100%" height="100%" fill="white"/>' + svg[head:])
+    return SVG(svg[:head] + '<rect width="100%" height="100%" style="fill: white; stroke: none"/>' + svg[head:])
 
 
 def figures(values: Mapping[str, float]) -> IPython.display.HTML:

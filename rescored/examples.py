@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 
 from . import codec
 from .expressive import Style, perform
-from .music import PIANO, Note, Part, Performance, WrittenNote
+from .music import PIANO, Audio, Note, Part, Performance, WrittenNote
 from .store import default_folder
 
 _FLUTE = Part("flute", "Flute", program=73)
@@ -158,6 +158,21 @@ def path(name: str, folder: Path | None = None) -> Path:
         soundfile.write(aside, audio.samples.T, audio.rate_hz, subtype="PCM_16")
         Path(aside).replace(file)
     return file
+
+
+def stems(name: str) -> dict[str, Audio]:
+    """An example taken apart as it was put together: drums, bass and other (flute and piano), which add up to it."""
+    from .output.sound import render
+
+    played = performance(name)
+    groups: dict[str, list[str]] = {}
+    for part in played.parts:
+        groups.setdefault(part.id if part.id in ("bass", "drums") else "other", []).append(part.id)
+    sounds = {stem: render(replace(played, notes=tuple(n for n in played.notes if n.part in parts)))
+              for stem, parts in groups.items()}
+    n = min(sound.samples.shape[1] for sound in sounds.values())
+    loudest = max(1.0, float(np.abs(sum(sound.samples[:, :n] for sound in sounds.values())).max()))
+    return {stem: replace(sound, samples=sound.samples[:, :n] / loudest) for stem, sound in sounds.items()}
 
 
 @lru_cache

@@ -5,19 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from . import examples, plugins
 from .evaluate import Piece, pieces
 from .hearing.links import is_link
 from .hearing.sources import open_source
-from .music import Performance, Recording
-from .pipeline import hear
+from .music import Performance, Recording, Source, Transcription
+from .pipeline import hear, notate
 from .settings import Settings, Value, describe_range
 from .stage import Runner
 from .store import Store
 
 T = TypeVar("T")
+
+_LONGEST_SLIDER = 1000  # wider ranges are typed
+
+
+class NotedRunner(Runner):
+    """A runner that notes what every stage was last run with, and what it made."""
+
+    def __init__(self, store: Store | None = None):
+        super().__init__(store)
+        self.inputs: dict[str, tuple[Any, ...]] = {}
+        self.results: dict[str, Any] = {}
+
+    def __call__(self, function: Callable[..., T], *inputs: Any, settings: Any = None, label: str = "") -> T:
+        """As `Runner` does."""
+        result = super().__call__(function, *inputs, settings=settings, label=label)
+        self.inputs[function.__name__], self.results[function.__name__] = inputs, result
+        return result
 
 
 @dataclass(frozen=True)
@@ -26,13 +43,29 @@ class Study:
 
     recording: Recording
     settings: Settings
-    run: Runner
+    run: NotedRunner
     reference: Piece  # empty where nothing is known
     played: Performance | None = None  # what is to be taken for what was heard
 
     def heard(self) -> Performance:
         """The performed notes, from the store where they are there already."""
         return self.played or hear(self.recording, self.settings, self.run)[0]
+
+    def made(self, function: Callable[..., T]) -> T:
+        """What a stage made when it was last run, by itself or within `hear` and `notate`."""
+        return cast(T, self.run.results[function.__name__])
+
+    def knobs(self, function: Callable[..., T], show: Callable[[T], Any], names: Iterable[str] = ()) -> Knobs[T]:
+        """Knobs for a stage, with the inputs that it was last run with."""
+        inputs = self.run.inputs[function.__name__]
+        return Knobs(self.run, function, *inputs, settings=self.settings, show=show, names=names)
+
+    def transcription(self) -> Transcription:
+        """The whole of it, from what was heard."""
+        performance = self.heard()
+        grid, score = notate(performance, self.settings, self.run, title=self.recording.title)
+        source = Source(self.recording.title, self.recording.kind, self.recording.sha256, performance.duration_s)
+        return Transcription(source, self.settings.as_dict(), performance, grid, score, performance.warnings)
 
 
 def study(recording: str = "", preset: str = "", *, example: str = "ode", as_played: bool = False) -> Study:
@@ -51,7 +84,7 @@ def study(recording: str = "", preset: str = "", *, example: str = "ode", as_pla
         reference = Piece() if is_link(recording) else pieces.of_folder(Path(recording).parent)
     opened = open_source(source, max_minutes=settings.audio.max_minutes)
     played = examples.performance(example) if as_played and not recording else None
-    return Study(opened, settings, Runner(Store()), reference, played)
+    return Study(opened, settings, NotedRunner(Store()), reference, played)
 
 
 class Knobs(Generic[T]):
@@ -63,7 +96,7 @@ class Knobs(Generic[T]):
 
     def __init__(
         self, run: Runner, function: Callable[..., T], *inputs: Any, settings: Settings,
-        show: Callable[[T], Any] = lambda result: result, names: Iterable[str] = (),
+        show: Callable[[T], Any], names: Iterable[str] = (),
     ):
         self.run, self.function, self.inputs, self.show = run, function, inputs, show
         kind = get_type_hints(function)["settings"]
@@ -107,14 +140,17 @@ def _control(name: str, value: Value, item: Any) -> Any:
     import ipywidgets
 
     meta = item.metadata
-    wide = {"description": name, "description_tooltip": f"{meta['help']}: {describe_range(item)}",
+    wide = {"description": name, "tooltip": f"{meta['help']}: {describe_range(item)}",
             "style": {"description_width": "14em"}, "layout": {"width": "36em"}}
+    number: dict[str, Any] = {"min": meta["lo"], "max": meta["hi"], "continuous_update": False}
     if meta["of"] is not None:
         return ipywidgets.Dropdown(options=list(meta["of"]), value=value, **wide)
     if isinstance(value, bool):
         return ipywidgets.Checkbox(value, **wide)
     if isinstance(value, str):
         return ipywidgets.Text(value, continuous_update=False, **wide)
-    slider = ipywidgets.IntSlider if isinstance(value, int) else ipywidgets.FloatSlider
-    step = {} if isinstance(value, int) else {"step": 0.01 if meta["hi"] <= 1 else 0.1}
-    return slider(value, min=meta["lo"], max=meta["hi"], continuous_update=False, **step, **wide)
+    if isinstance(value, int):
+        return ipywidgets.IntSlider(value, **number, **wide)
+    if meta["hi"] - meta["lo"] > _LONGEST_SLIDER:
+        return ipywidgets.BoundedFloatText(value, **number, **wide)
+    return ipywidgets.FloatSlider(value, step=0.01 if meta["hi"] <= 1 else 0.1, **number, **wide)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ModelUnavailable
 from ..music import Audio, Separator, Stems
+from ..plugins import separators
 from ..settings import SeparateSettings
 from ..stage import Report, silent, stage
 from .network import Network, network
@@ -24,8 +25,8 @@ SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
 def find_separator(*, settings: SeparateSettings, report: Report = silent) -> Separator:
     """The separator that was asked for, its weights fetched and loaded, or the one that ships, with a warning."""
     name = _demucs_name(settings)
-    if name == "none":
-        return Separator("none")
+    if name == "none" or name in separators:
+        return Separator(name)
     try:
         network(name, report)
     except ModelUnavailable as error:
@@ -52,6 +53,8 @@ def separate(
     separator = separator or find_separator(settings=settings, report=report)
     if separator.name == "none":
         return Stems({"mix": audio}, "none", separator.warnings)
+    if separator.name in separators:
+        return Stems(separators[separator.name](audio, settings, report), separator.name, separator.warnings)
     with network(separator.name, report).at_work(report) as net:
         samples = _as_heard(audio, net)
         stems = _take_apart(samples, net, settings, report)
