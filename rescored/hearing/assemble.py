@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,9 @@ from ..settings import NoteSettings
 from ..stage import Report, silent, stage
 
 SAME_ONSET_S = 0.05  # of one note that two stems have
+SELDOM = 0.01  # share of the recording: a part that sounds for less is none
+FLICKER = 0.1  # share of an accompaniment's time: another that sounds for less is the same, strayed into its stem
+ACCOMPANIMENT = ("guitar", "piano", "other")
 LOUD = 100  # velocity of the loud notes (95th percentile) where velocities are levels of the recording
 
 _STEMS = {
@@ -21,6 +24,7 @@ _STEMS = {
     "piano": PIANO,
     "other": Part("other", "Accompaniment", staves=2),
     "bass": Part("bass", "Bass", program=33),
+    "drums": Part("drums", "Drums", percussion=True),
 }
 _WHOLE = {  # the recording as it is, by what plays in it
     "piano": PIANO,
@@ -39,8 +43,10 @@ def assemble(
     """One performance of all stems, in score order, at the times of the whole recording.
 
     A note that two stems have (same pitch, onsets within 50 ms) has leaked from one into the other
-    and is kept where it is louder. Raises `InputError` if no notes were heard at all.
+    and is kept where it is louder. A stem with hardly any notes gives no part of its own (`_settled`).
+    Raises `InputError` if no notes were heard at all.
     """
+    heard = _settled(heard, audio.duration_s)
     parts = {stem: _part(stem, settings.instruments) for stem, h in heard.items() if h.notes}
     if not parts:
         raise InputError("No notes were heard in this recording.",
@@ -63,6 +69,30 @@ def assemble(
     )
 
 
+def _settled(heard: Mapping[str, Heard], duration_s: float) -> dict[str, Heard]:
+    """Without instruments that flicker in and out: separation moves an accompaniment between stems for
+    moments, and leaves scraps in stems of what does not play."""
+    sounding_s = {stem: sum(n.offset_s - n.onset_s for n in h.notes) for stem, h in heard.items()}
+    result = dict(heard)
+    accompaniment = [stem for stem in ACCOMPANIMENT if sounding_s.get(stem)]
+    for stem in accompaniment:
+        main = max(accompaniment, key=lambda s: sounding_s[s])
+        if sounding_s[stem] < FLICKER * sounding_s[main]:
+            strayed = result.pop(stem)
+            new = [replace(n, id=f"{stem}-{n.id}") for n in strayed.notes if not _any_like(n, result[main].notes)]
+            result[main] = replace(result[main], notes=(*result[main].notes, *new))
+    seldom = [stem for stem in result if 0 < sounding_s[stem] < SELDOM * duration_s]
+    if len(seldom) < len(result):
+        for stem in seldom:
+            del result[stem]
+    return result
+
+
+def _any_like(note: Note, others: Iterable[Note]) -> bool:
+    """Whether one of the others has this pitch and onset."""
+    return any(o.pitch == note.pitch and abs(o.onset_s - note.onset_s) <= SAME_ONSET_S for o in others)
+
+
 def _part(stem: str, instruments: str) -> Part:
     """A stem's part; the stem that a piano in a band was heard in is a piano, whatever its name."""
     return _WHOLE[instruments] if stem == "mix" or instruments == "piano-in-band" else _STEMS[stem]
@@ -81,8 +111,11 @@ def _without_bleed(notes: list[Note]) -> tuple[Note, ...]:
     kept: list[Note] = []
     by_pitch: dict[int, list[Note]] = {}
     for note in sorted(notes, key=lambda n: -n.velocity):
+        if note.part == _STEMS["drums"].id:  # its numbers are drums, not pitches
+            kept.append(note)
+            continue
         others = by_pitch.setdefault(note.pitch, [])
-        if not any(o.part != note.part and abs(o.onset_s - note.onset_s) <= SAME_ONSET_S for o in others):
+        if not _any_like(note, (o for o in others if o.part != note.part)):
             others.append(note)
             kept.append(note)
     return tuple(kept)

@@ -19,7 +19,7 @@ def stems_to_hear(stems: Stems, settings: NoteSettings) -> tuple[str, ...]:
     """The stems that become parts, in score order; those in which nothing plays are left out."""
     wanted = {
         "piano-in-band": ("piano", "other", "mix"),  # the first of these
-        "band": ("mix", "vocals", "guitar", "piano", "other", "bass", "drums"),
+        "band": ("mix", "vocals", "guitar", "piano", "other", "bass"),
     }.get(settings.instruments, ("mix",))
     here = [name for name in wanted if name in stems.audio]
     if settings.instruments == "piano-in-band":
@@ -43,7 +43,11 @@ def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Rep
     transcriber = _transcriber(stem, settings)
     if np.abs(audio.samples).max(initial=0.0) < SILENT:
         return Heard((), transcriber=transcriber)
-    if transcriber in transcribers:
+    if transcriber == "drums":
+        from .drums import hear_drums
+
+        heard, settings = hear_drums(audio, report), replace(settings, lowest=0, highest=127)  # these are no pitches
+    elif transcriber in transcribers:
         heard = transcribers[transcriber](audio, settings, report)
     elif transcriber == "transkun":
         from .transkun import hear_piano
@@ -51,12 +55,15 @@ def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Rep
         heard = hear_piano(audio, report)
     else:
         from .basic_pitch import hear_any
+        from .monophonic import RANGES, hear_line
 
-        heard = hear_any(audio, settings, report)
+        heard = (hear_line(audio, stem, settings, report) if stem in RANGES else hear_any(audio, settings, report))
     return replace(heard, notes=_named(heard.notes, "n", settings), candidates=_named(heard.candidates, "c", settings))
 
 
 def _transcriber(stem: str, settings: NoteSettings) -> str:
+    if stem == "drums":
+        return "drums"
     if settings.transcriber != "auto":
         return settings.transcriber
     piano = settings.instruments in ("piano", "piano-in-band") or stem == "piano"
