@@ -18,7 +18,7 @@ from .textures import Piece
 Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
-SHARE = {"2/4": 0.16, "3/4": 0.21, "4/4": 0.31, "2/2": 0.07, "3/8": 0.05, "6/8": 0.10, "9/8": 0.04, "12/8": 0.06}
+SHARE = {"2/4": 0.15, "3/4": 0.22, "4/4": 0.35, "2/2": 0.06, "3/8": 0.03, "6/8": 0.10, "9/8": 0.04, "12/8": 0.05}
 KINDS = {"written": 0.20, "chorale": 0.04, "accompanied": 0.26, "prelude": 0.19, "song": 0.18, "counterpoint": 0.13}
 MEDLEYS = 0.45  # share of the pieces that change their texture
 HELD_OUT_COMPOSERS = ("mozart", "joplin", "chopin", "schumann_robert", "cpebach")

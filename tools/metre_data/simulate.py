@@ -42,7 +42,7 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     fast = float(np.quantile(gaps, 0.15)) if len(gaps) else 0.5
     by_metre = np.log(usual) + random.normal(0.0, 1.4 * spread)
     by_speed = np.log(0.165 * beat_ql(bar) / fast) + random.normal(0.0, 0.75)
-    length = np.exp(0.5 * by_metre + 0.5 * by_speed + random.normal(0.0, 0.12))
+    length = 0.8 * np.exp(0.5 * by_metre + 0.5 * by_speed + random.normal(0.0, 0.12))
     shortest = 0.07 * beat_ql(bar) / fast  # no more than 14 notes a second
     return float(np.clip(max(length, shortest), 0.2, 4.2))
 

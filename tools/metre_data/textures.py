@@ -665,13 +665,13 @@ def renotated(piece: Piece, random: Random) -> Piece:
     metre = metres.pop()
     fast = float(np.quantile([d for _, d, _, _ in piece.notes], 0.2))
     roll = random.random()
-    if metre == (4, 4) and fast >= 0.5 and roll < 0.25:
+    if metre == (4, 4) and fast >= 0.5 and roll < 0.15:
         return replace(piece, bars=[Bar(b.ql, 2, 2) for b in piece.bars])
     if metre == (2, 4) and roll < 0.2:  # in pairs, and values doubled where they are short
         return _paired(piece, (4, 4))
     if metre == (6, 8) and roll < 0.3:
         return _paired(piece, (12, 8))
-    if metre == (3, 4) and fast >= 0.5 and roll < 0.15:
+    if metre == (3, 4) and fast >= 0.5 and roll < 0.05:
         return _scaled(piece, 0.5, (3, 8))
     return piece
 
