@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,8 +60,9 @@ def tuning_panel(preset: gr.Radio) -> TuningPanel:
                     controls[name] = _control(name, value, item)
         file = gr.UploadButton("Load a preset (.json)", file_types=[".json"], size="sm", elem_id="rs-preset-file")
     panel = TuningPanel(preset, controls)
-    preset.input(lambda name: values_of(Settings.preset(name).as_dict()), preset, panel.all,
-                 api_visibility="private", show_progress="hidden", queue=False)
+    values = {name: values_of(Settings.preset(name).as_dict()) for name in PRESETS}
+    # In the browser: a button that is pressed right after must not find the values of before.
+    preset.input(None, preset, panel.all, js=f"(name) => ({json.dumps(values)})[name]", api_visibility="private")
     file.upload(loaded, file, [preset, *panel.all], api_visibility="private", show_progress="hidden", queue=False)
     return panel
 
