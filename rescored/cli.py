@@ -247,8 +247,8 @@ def _settings(options: argparse.Namespace) -> int:
 def _markdown() -> str:
     """docs/settings.md, which a test compares with this."""
     lines = ["# Settings", "",
-             "Written by `rescored settings --markdown`. Change one with `--set section.name=value`, under *Fine tuning*",
-             "on the page, or with `Settings().changed({...})`; a preset is a JSON file of such changes."]
+             "Written by `rescored settings --markdown`. Change one with `--set section.name=value`,",
+             "under *Fine tuning* on the page, or with `Settings().changed({...})`; presets are JSON files of changes."]
     for section in fields(Settings):
         part = getattr(Settings(), section.name)
         lines += ["", f"## {section.name}", "", str(type(part).__doc__), "", "| name | default | takes | meaning |",
