@@ -31,6 +31,8 @@ def cleaned(notebook: Any) -> Any:
             continue
         outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
         for output in outputs:
+            if output.output_type == "stream":  # torch says where it keeps what it fetches
+                output.text = re.sub(r"^Downloading: .*\n", "", output.text, flags=re.MULTILINE)
             data = output.get("data", {})
             data.pop(WIDGET, None)
             if "text/plain" in data:  # of objects without words of their own
