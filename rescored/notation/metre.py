@@ -18,12 +18,14 @@ from ..settings import MetreSettings
 from ..stage import Report, silent, stage
 from .beat_search import BEATS, Evidence, Path, search
 from .rhythm_features import hear_onsets
-from .rhythm_net import METRES, read_rhythm
+from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 
-# How much oftener each metre of METRES is written than the network saw it in training, where rare ones
-# were made frequent to be learned (tools/metre_data/sampling.py); natural logarithm.
+# The network's prior put right. Rare metres were made frequent in training to be learned (the shares of
+# tools/metre_data/sampling.py below), and the simulated players are slower than real ones.
 OFTENER = np.log(np.array([0.14, 0.22, 0.42, 0.05, 0.03, 0.09, 0.015, 0.03])
                  / np.array([0.16, 0.21, 0.31, 0.07, 0.05, 0.10, 0.04, 0.06]))
+FASTER = 2.0  # per octave of the beat's length
+MORE_BEATS = 0.5  # on the log odds of a beat
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 COVERED_S = 0.03  # notes this early still belong to the first beat
@@ -44,8 +46,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
         onsets_s, performance.offsets_s[sounding], performance.pitches[sounding], performance.velocities[sounding]
     )
     reading = read_rhythm(onsets.features)
-    tempo = reading.tempo.astype(np.float64) + OFTENER[:, None]
-    evidence = Evidence(onsets.times_s, reading.position.astype(np.float64), tempo)
+    evidence = _evidence(onsets.times_s, reading)
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
     if settings.beat_one_s >= 0:
@@ -72,6 +73,13 @@ def _pitched(performance: Performance) -> Ints:
 
 
 # ---------------------------------------------------------------- evidence
+
+
+def _evidence(times_s: Floats, reading: Reading) -> Evidence:
+    """The network's reading with another prior."""
+    position = reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS])
+    tempo = reading.tempo.astype(np.float64) + OFTENER[:, None] - FASTER * np.log2(PERIODS_S)
+    return Evidence(times_s, position, tempo)
 
 
 def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
