@@ -1,0 +1,104 @@
+"""Every stem to notes: one-voice lines, drums, and what becomes of stems in which little or nothing plays."""
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+import bench_bands as bands
+
+from rescored.hearing.assemble import assemble
+from rescored.hearing.transcribe import detect_notes
+from rescored.music import Audio, Heard, Note, Pulse
+from rescored.settings import Settings
+
+RATE_HZ = 22050
+BAND = Settings.preset("full-band").notes
+NO_PULSE = Pulse(50.0, np.zeros(10), np.zeros(10), "none")
+
+
+def sung(pitch, loud=1.0):
+    """A tone of eight harmonics; `pitch` in semitones and `loud` per sample."""
+    phase = 2 * np.pi * np.cumsum(440 * 2 ** ((pitch - 69) / 12)) / RATE_HZ
+    wave = 0.1 * loud * sum(np.sin(k * phase) / k for k in range(1, 9))
+    return Audio(wave[None].astype(np.float32), RATE_HZ)
+
+
+@pytest.mark.slow
+def test_vibrato_and_glides_make_no_notes():
+    t = np.arange(6 * RATE_HZ) / RATE_HZ
+    steps = np.interp(t, [0, 1.9, 2.1, 3.9, 4.1, 6], [60, 60, 64, 64, 67, 67])  # glides of 0.2 s
+    vibrato = 0.45 * np.sin(2 * np.pi * 5.5 * t)
+    heard = detect_notes(sung(steps + vibrato), "vocals", settings=BAND).notes
+    assert [n.pitch for n in heard] == [60, 64, 67]
+    assert np.allclose([n.onset_s for n in heard], [0, 2, 4], atol=0.15)
+
+
+@pytest.mark.slow
+def test_a_line_has_one_voice_within_its_range():
+    t = np.arange(4 * RATE_HZ) / RATE_HZ
+    plucked = np.exp(-4 * (t % 0.5))
+    low = sung(np.where(t < 2, 33.0, 40.0), plucked)
+    above = sung(np.full(len(t), 76.0), 0.3)
+    heard = detect_notes(Audio(low.samples + above.samples, RATE_HZ), "bass", settings=BAND).notes
+    assert [n.pitch for n in heard] == [33] * 4 + [40] * 4
+    assert all(a.offset_s <= b.onset_s + 1e-6 for a, b in pairwise(heard))
+    assert np.allclose([n.onset_s for n in heard], 0.5 * np.arange(8), atol=0.06)
+
+
+@pytest.mark.slow
+def test_a_band_is_heard_part_by_part():
+    truth = bands.play(bands.BANDS[1], measures=4)
+    heard = bands.hear_band(bands.true_stems(truth))
+    assert [p.id for p in heard.parts] == [p.id for p in truth.parts if not p.percussion], "a silent stem is no part"
+    assert bands.onset_f1(truth, heard, "vocals") >= 0.85
+    assert bands.onset_f1(truth, heard, "bass") >= 0.9
+    twice = [(a, b) for a in heard.notes for b in heard.notes
+             if a.part < b.part and a.pitch == b.pitch and abs(a.onset_s - b.onset_s) <= 0.05]
+    assert not twice
+
+
+def test_silence_has_no_drums():
+    assert detect_notes(Audio(np.zeros((1, 4410)), 44100), "drums", settings=BAND).notes == ()
+
+
+# ---------------------------------------------------------------- instruments that flicker in and out
+
+
+def heard(*notes, pitch=60):
+    """`Heard` from (onset_s, offset_s), of one pitch each so that nothing counts as leaked."""
+    return Heard(tuple(Note(f"n{i}", a, b, pitch, 80) for i, (a, b) in enumerate(notes)))
+
+
+def parts_of(**stems):
+    audio = Audio(np.zeros((1, 60 * 100)), 100)
+    result = assemble(audio, (), stems, NO_PULSE, settings=BAND)
+    return {p.id: sum(n.part == p.id for n in result.notes) for p in result.parts}
+
+
+def test_an_accompaniment_that_strays_between_stems_is_one_part():
+    piano, guitar = heard(*((t, t + 0.9) for t in range(50))), heard((3, 4), (9, 10), pitch=65)
+    same = Note("n9", 7.02, 7.5, 60, 80)  # which both have
+    guitar = replace(guitar, notes=(*guitar.notes, same))
+    assert parts_of(piano=piano, guitar=guitar, vocals=heard((0, 20), pitch=72)) == {"piano": 52, "vocals": 1}
+
+
+def test_two_accompanists_stay_two():
+    piano, guitar = heard(*((t, t + 0.9) for t in range(50))), heard(*((t, t + 0.9) for t in range(9)), pitch=65)
+    assert parts_of(piano=piano, guitar=guitar) == {"piano": 50, "guitar": 9}
+
+
+def test_scraps_are_no_part_unless_nothing_else_is_there():
+    scrap = heard((5.0, 5.3), pitch=80)
+    assert parts_of(vocals=scrap, bass=heard((0, 30), pitch=40)) == {"bass": 1}
+    assert parts_of(vocals=scrap) == {"vocals": 1}
+
+
+def test_drums_leak_into_no_pitch():
+    bass, drums = heard((0, 30), (31, 40), pitch=36), heard((0, 0.5), (31, 31.5), pitch=36)
+    assert parts_of(bass=bass, drums=drums) == {"bass": 2, "drums": 2}
