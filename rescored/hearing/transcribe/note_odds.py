@@ -26,8 +26,8 @@ COMPANY = 0.1  # onset posteriors above this are onsets of the same moment
 REPEAT = 12  # frames (0.14 s): no key is struck again sooner
 
 FACTS = ("onset", "jump", "length", "before", "octave above", "share", "company")
-WEIGHTS = np.array([2.3, 0.3, 0.53, -3.4, -2.4, 2.6, -0.3])
-BIAS = -3.7
+WEIGHTS = np.array([2.541, 0.162, 0.587, -6.999, -0.808, 3.055, -0.211])
+BIAS = -4.014
 
 Posterior = NDArray[np.float32]  # shape (frames, 88), 0..1
 
