@@ -8,6 +8,7 @@ a figure looks like without one is in the cell before.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -43,16 +44,16 @@ def cleaned(notebook: Any) -> Any:
 
 
 def main(names: list[str]) -> None:
-    """Run them in a folder of their own, so that they leave nothing behind, and write them back."""
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        if names and not any(name in path.stem for name in names):
-            continue
-        with tempfile.TemporaryDirectory() as folder:
+    """Run them in a folder and with a store of their own: nothing stale comes in, nothing is left behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["RESCORED_STORE"] = str(Path(folder, "store"))
+        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+            if names and not any(name in path.stem for name in names):
+                continue
             made = Path(folder, path.name)
             papermill.execute_notebook(str(path), str(made), cwd=folder, progress_bar=False)
-            notebook = cleaned(nbformat.read(made, as_version=4))
-        nbformat.write(notebook, path)
-        print(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+            nbformat.write(cleaned(nbformat.read(made, as_version=4)), path)
+            print(f"{path.stem}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":
