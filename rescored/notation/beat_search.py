@@ -35,10 +35,10 @@ class SearchWeights:
     silent: float = 1.3  # a beat without onset
     silent_most: float = 9.0  # a long rest
     silent_downbeat: float = 1.0  # in addition
-    irregular: float = 9.0  # a measure that is cut short or goes on
-    change: float = 14.0  # another metre
+    irregular: float = 13.5  # a measure that is cut short or goes on
+    change: float = 21.0  # another metre
     pickup: float = 1.0  # not to begin on a downbeat
-    uncovered: float = 2.0  # before the first or after the last beat, per second
+    uncovered: float = 6.0  # before the first or after the last beat, per second
 
 
 @dataclass(frozen=True, eq=False)
