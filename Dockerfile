@@ -16,7 +16,7 @@ ENV PATH=/home/user/.local/bin:$PATH \
     HF_HOME=/opt/weights/huggingface \
     TORCH_HOME=/opt/weights/torch \
     RESCORED_STORE=/data \
-    RESCORED_HOST=0.0.0.0 \
+    GRADIO_SERVER_NAME=0.0.0.0 \
     PORT=7860
 
 # Dependencies first: they change least. PyPI's torch brings CUDA on Linux and works without it.
