@@ -78,7 +78,8 @@ def main() -> None:
                        "RESCORED_DEVICE": "cpu"}
         file, overlap = str(folder / "song.wav"), str(options.overlap)
         theirs = measured([sys.executable, "-m", "demucs.separate", "-n", "htdemucs", "--repo", place,
-                           "-d", "cpu", "--shifts", "0", "--overlap", overlap, "--float32", "--clip-mode", "none", "-o", place, file],
+                           "-d", "cpu", "--shifts", "0", "--overlap", overlap, "--float32", "--clip-mode", "none",
+                           "-o", place, file],
                           environment)
         ours = measured([sys.executable, "-c", OURS, file, str(folder / "ours"), overlap], environment)
         print("| | wall s | processor s | peak GB |\n|---|---|---|---|")
