@@ -26,6 +26,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
+from .. import plugins
 from ..errors import InputError
 from ..output.files import safe_name
 from ..service.jobs import Jobs
@@ -128,6 +129,7 @@ async def stream(jobs: Jobs, job: str) -> AsyncIterator[str]:
 
 def main() -> None:
     """Serve the workbench until it is stopped."""
+    plugins.load()
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
     store = Store()
     keep_days = float(os.environ.get("RESCORED_KEEP_DAYS", 30))
