@@ -68,9 +68,12 @@ def test_a_notebook_is_small_complete_and_tells_nothing_of_the_machine(path):
 @pytest.mark.timeout(600)
 def test_all_run_on_the_shipped_example(store, tmp_path):
     copies = [shutil.copy(path, tmp_path) for path in NOTEBOOKS]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=300", "-p", "no:cacheprovider", "-q",
-         "--rootdir", str(tmp_path), *copies], capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=90", "-p", "no:cacheprovider", "-q",
+               "--rootdir", str(tmp_path), *copies]
+    for _ in range(2):  # seen once: a kernel that had finished a cell and never said so
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+        if "CellTimeoutError" not in done.stdout:
+            break
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{len(NOTEBOOKS)} passed" in done.stdout
     presets = list((tmp_path / "out").glob("*.preset.json"))
