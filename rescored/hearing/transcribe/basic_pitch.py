@@ -36,6 +36,7 @@ NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the 
 PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
 _HANN = np.hanning(PITCHED)
 FULL_DB = -6.0  # level of a note of velocity 127; a tenth of that velocity is 40 dB less
+FAINTEST = 4  # velocity, about -66 dBFS: less is the hiss of a recording in which nothing plays
 
 
 def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
@@ -118,7 +119,8 @@ def _notes(
         if (offset_s - onset_s) * 1000 >= settings.min_length_ms:
             pitch = int(key) + LOWEST
             velocity = velocity_of(samples, onset_s, pitch)
-            made.append(Note("", onset_s, offset_s, pitch, velocity, round(float(probability), 4)))
+            if velocity >= FAINTEST:
+                made.append(Note("", onset_s, offset_s, pitch, velocity, round(float(probability), 4)))
     return made
 
 
