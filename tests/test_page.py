@@ -3,77 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_separate import save_models
+from served import Server
 
 from rescored import examples
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="no Chromium")]
+pytestmark = pytest.mark.slow
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
-START_S, JOB_MS, STEP_MS = 120, 240_000, 30_000
-
-
-class Server:
-    """A server of our own, with a store that is thrown away."""
-
-    def __init__(self, folder: Path, models: Path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.env = {**os.environ, "RESCORED_STORE": str(folder), "RESCORED_MODELS": str(models),
-                    "RESCORED_DEVICE": "cpu", "GRADIO_SERVER_PORT": str(self.port), "OMP_NUM_THREADS": "1",
-                    "GRADIO_TEMP_DIR": str(folder / "gradio"), "HF_HUB_OFFLINE": "1"}
-        self.log = folder.parent / "server.log"
-
-    def start(self) -> None:
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "rescored.ui.server"], env=self.env, stdout=log,
-                                            stderr=log)
-        end = time.monotonic() + START_S
-        while not self.healthy():
-            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-            time.sleep(0.2)
-
-    def healthy(self) -> bool:
-        try:
-            return bool(self.get("healthz") == b'{"status":"ok"}')
-        except OSError:
-            return False
-
-    def get(self, path: str, **headers: str) -> bytes:
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=30) as answer:
-            return bytes(answer.read())
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("page")
-    server = Server(folder / "store", save_models(folder / "models"))
-    server.start()
-    yield server
-    server.stop()
+JOB_MS, STEP_MS = 240_000, 30_000
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +26,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A violin melody, under a name that tries to be markup."""
     name = "Ode ‘to’ ${alert(1)} <img src=x onerror=alert(2)> joy.flac"
     return Path(shutil.copy(examples.path("ode"), tmp_path_factory.mktemp("upload") / name))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
