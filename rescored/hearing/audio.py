@@ -7,12 +7,15 @@ and gets a limit on memory, processor time, wall-clock time and the length of wh
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -33,6 +36,7 @@ _DEMUXERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,mov,matroska,webm"
 _MEMORY_KB = 1_500_000  # address space; ffmpeg takes about a fifth of it
 _BLOCK_BYTES = 1 << 20
 _LOG_BYTES = 1 << 16
+_LAST_WORDS_S = 5
 _CONVERT = "Convert it to WAV, FLAC or MP3."
 
 
@@ -174,7 +178,7 @@ class _Decoder:
         self.timed_out = False
         self._log = bytearray()
         self._process = subprocess.Popen(
-            _bounded([*seek, *_input(path), *output], seconds=int(patience_s)),
+            _bounded([*seek, *_input(path), *output], seconds=math.ceil(patience_s)),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._watch = threading.Timer(patience_s, self._give_up)
@@ -185,11 +189,17 @@ class _Decoder:
         self._watch.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._watch.cancel()
+        if failure is None:  # its output is at an end, and so is it in a moment
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LAST_WORDS_S)
+        ended_by = self._process.poll()
         self._process.kill()
         self._process.wait()
         self._listener.join()
+        # The limit of processor time kills it, or warns it first (macOS), which ffmpeg notes and obeys.
+        self.timed_out |= ended_by in (-signal.SIGKILL, -signal.SIGXCPU) or "received signal" in self.log
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()
