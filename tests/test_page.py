@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from served import Server
 
 from rescored import examples
 
 pytestmark = pytest.mark.slow
 
-JOB_MS, STEP_MS = 240_000, 30_000
+JOB_MS, STEP_MS = 240_000, 60_000
+expect.set_options(timeout=STEP_MS)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def transcribe(page: Any, file: Path, preset: str) -> None:
     page.locator("#rs-file .file-preview").wait_for()
     before = job_of(page)
     page.click("#rs-transcribe")
-    page.wait_for_function("job => import('./workbench/session.js').then((m) => m.session.job !== job)", arg=before)
+    until(page, "job => import('./workbench/session.js').then((m) => m.session.job !== job)", before)
 
 
 def finish(page: Any) -> None:
@@ -60,6 +62,7 @@ def finish(page: Any) -> None:
     page.locator(".rs-progress:is([data-state=done], [data-state=failed])").wait_for(state="attached", timeout=JOB_MS)
     assert line.get_attribute("data-state") == "done", line.inner_text()
     page.locator(".rs-page svg g.note").first.wait_for()
+    until(page, "import('./workbench/session.js').then((m) => Boolean(m.session.song?.content.score))")
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +79,14 @@ def test_a_recording_becomes_a_score_on_the_page(result: Any) -> None:
                      strict=True))
     assert facts["Key"] == "D major" and re.fullmatch(r"\d+/\d+.*", facts["Metre"]) and "BPM" in facts["Tempo"]
     assert 4 <= int(facts["Measures"]) <= 20 and 25 <= int(facts["Notes"]) <= 40
-    assert result.locator(".rs-strip-name").all_inner_texts() == ["Original", "Transcription"]
+    expect(result.locator(".rs-strip-name")).to_have_text(["Original", "Transcription"])
     song = result.evaluate("async () => (await import('./workbench/session.js')).session.song.notes.map((n) => n.id)")
     heads = result.eval_on_selector_all(".rs-page g.note", "heads => heads.map((head) => head.id)")
     assert {re.sub(r"-t\d+$", "", head) for head in heads} == set(song)
-    drawn = result.eval_on_selector(".rs-roll", """canvas => {
+    result.wait_for_function("""() => {
+        const canvas = document.querySelector('.rs-roll');
         const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        return new Set(new Uint32Array(data.buffer)).size; }""")
-    assert drawn > 4, "the roll is blank"
+        return new Set(new Uint32Array(data.buffer)).size > 4; }""")  # colours: the roll is not blank
 
 
 def test_every_file_can_be_taken_away(result: Any) -> None:
@@ -103,26 +106,36 @@ def test_playing_moves_roll_score_and_clock_together(result: Any) -> None:
     result.keyboard.press("Home")
     result.locator(".rs-play").click()
     result.wait_for_function("document.querySelectorAll('g.note.playing').length > 0")
-    result.wait_for_timeout(1500)
-    state = result.evaluate("""async () => {
-        const {player} = await import('./workbench/player.js');
-        const {view} = await import('./workbench/view.js');
-        await new Promise(requestAnimationFrame);
-        const time_s = player.time_s;
-        await new Promise(requestAnimationFrame);
-        const roll = view.time(Number(document.querySelector('.rs-roll').dataset.playheadX) - 34);
-        const lit = [...document.querySelectorAll('g.note.playing')].map((g) => g.id.replace(/-t\\d+$/, ''));
-        const {session} = await import('./workbench/session.js');
-        return {time_s, roll, lit, due: session.song.at(time_s).map((n) => n.id), playing: player.playing,
-                sounding: player.tracks.filter((t) => !t.audio.paused).map((t) => t.audio.currentTime)}; }""")
-    result.keyboard.press("Escape")
-    assert state["playing"] and state["time_s"] > 1.0
-    assert abs(state["roll"] - state["time_s"]) < 0.05
-    assert set(state["lit"]) == set(state["due"]) or not state["due"]
-    assert len(state["sounding"]) == 2 and max(state["sounding"]) - min(state["sounding"]) < 0.05
+    until(result, """import('./workbench/player.js').then(({player}) => {
+        const at = player.tracks.filter((t) => !t.audio.paused).map((t) => t.audio.currentTime);
+        return player.time_s > 1 && at.length === 2 && Math.abs(at[0] - at[1]) < 0.05; })""")
+    assert shown(result)["playing"]
     result.locator(".rs-roll").focus()
     result.keyboard.press(" ")
-    assert result.get_by_role("button", name="Play (space)").is_visible()
+    expect(result.get_by_role("button", name="Play (space)")).to_be_visible()
+    at_rest = shown(result)
+    assert not at_rest["playing"] and at_rest["before_s"] == at_rest["after_s"] > 1
+
+
+def shown(page: Any) -> Any:
+    """What roll and score show, asserted to be due between a look at the clock before and one after it.
+
+    On a busy machine frames are far apart.
+    """
+    state = page.evaluate("""async () => {
+        const names = ['player', 'view', 'session'].map((name) => import(`./workbench/${name}.js`));
+        const [{player}, {view}, {session}] = await Promise.all(names);
+        const before_s = player.time_s;
+        for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+        return {before_s, roll_s: view.time(Number(document.querySelector('.rs-roll').dataset.playheadX) - 34),
+                lit: [...document.querySelectorAll('g.note.playing')].map((g) => g.id.replace(/-t\\d+$/, '')),
+                after_s: player.time_s, playing: player.playing, notes: session.song.notes}; }""")
+    from_s, to_s = state["before_s"], state["after_s"]
+    assert from_s - 0.05 < state["roll_s"] < to_s + 0.05
+    all_along = {n["id"] for n in state["notes"] if n["onset_s"] < from_s - 0.02 and n["offset_s"] > to_s + 0.02}
+    at_times = {n["id"] for n in state["notes"] if n["onset_s"] < to_s + 0.02 and n["offset_s"] > from_s - 0.02}
+    assert all_along <= set(state["lit"]) <= at_times
+    return state
 
 
 def test_a_notehead_is_found_in_the_sound_and_in_the_roll(result: Any) -> None:
@@ -134,7 +147,7 @@ def test_a_notehead_is_found_in_the_sound_and_in_the_roll(result: Any) -> None:
         return [session.song.byId.get(session.selected), player.time_s]; }""")
     assert note["id"] == re.sub(r"-t\d+$", "", head.get_attribute("id"))
     assert time_s == pytest.approx(note["onset_s"], abs=0.02)
-    assert "selected" in head.get_attribute("class")
+    expect(head).to_have_class(re.compile(r"\bselected\b"))
 
 
 def test_mute_solo_crossfade_speed_and_loop_by_keyboard(result: Any) -> None:
@@ -192,11 +205,12 @@ def test_another_setting_does_only_what_depends_on_it(server: Server, result: An
         result.locator("#rs-tuning button.label-wrap", has_text=fold).click()
     result.locator("#rs-score-composer :is(input, textarea)").fill("L. v. Beethoven")
     result.keyboard.press("Tab")
-    began = time.monotonic()
+    kept = stage_results(server)
     result.click("#rs-transcribe")
     result.locator(".rs-page text", has_text="Beethoven").wait_for()
-    assert time.monotonic() - began < 8
+    finish(result)
     assert job_of(result) != before
+    assert 1 <= len(stage_results(server) - kept) <= 2, "the score was written anew, and nothing before it"
     stored = Path(server.env["RESCORED_STORE"], "jobs")
     assert (stored / before / "original.ogg").samefile(stored / job_of(result) / "original.ogg")
     result.locator("#rs-tuning button.label-wrap", has_text="Fine tuning").click()
@@ -206,8 +220,9 @@ def test_a_reload_finds_everything_again(result: Any) -> None:
     job, title = job_of(result), result.locator(".rs-title").inner_text()
     result.reload()
     result.locator(".rs-page svg g.note").first.wait_for()
-    assert result.locator(".rs-title").inner_text() == title and job_of(result) == job
-    assert result.locator(".rs-recents li").count() == 2
+    expect(result.locator(".rs-title")).to_have_text(title)
+    assert job_of(result) == job
+    expect(result.locator(".rs-recents li")).to_have_count(2)
 
 
 def test_a_restart_of_the_server_loses_nothing(server: Server, result: Any) -> None:
@@ -217,7 +232,7 @@ def test_a_restart_of_the_server_loses_nothing(server: Server, result: Any) -> N
     result.reload()
     result.locator(".rs-page svg g.note").first.wait_for()
     assert job_of(result) == job
-    assert result.locator(".rs-recents li").count() == 2
+    expect(result.locator(".rs-recents li")).to_have_count(2)
 
 
 def test_a_bad_file_is_refused_in_words_and_the_last_result_can_be_opened_again(result: Any, tmp_path: Path) -> None:
@@ -243,21 +258,22 @@ def test_a_band_is_heard_apart(server: Server, result: Any) -> None:
     job = job_of(result)
     assert server.get(f"media/{job}/stems.zip").startswith(b"PK")
     result.get_by_role("button", name="Mute Drums").click()  # unmuting a stem silences the whole
-    assert result.get_by_role("button", name="Mute Original").get_attribute("aria-pressed") == "true"
+    expect(result.get_by_role("button", name="Mute Original")).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(server: Server, browser: Any, result: Any) -> None:
     result.set_viewport_size({"width": 390, "height": 844})
-    assert result.evaluate("document.documentElement.scrollWidth") <= 390
-    assert result.locator(".rs-play").is_visible()
+    result.wait_for_function("innerWidth <= 390 && document.documentElement.scrollWidth <= 390")
+    expect(result.locator(".rs-play")).to_be_visible()
     result.set_viewport_size({"width": 1400, "height": 1000})
 
 
 def test_a_first_visitor_finds_an_example_transcribed(server: Server, browser: Any, result: Any) -> None:
     visitor = browser.new_context().new_page()
     visitor.goto(server.url)
-    visitor.locator(".rs-page svg g.note").first.wait_for(timeout=STEP_MS)
-    assert visitor.locator(".rs-title").inner_text() == "Ode to Joy" and visitor.locator(".rs-hint").is_visible()
+    visitor.locator(".rs-page svg g.note").first.wait_for(timeout=JOB_MS)
+    expect(visitor.locator(".rs-title")).to_have_text("Ode to Joy")
+    expect(visitor.locator(".rs-hint")).to_be_visible()
     visitor.click("#rs-transcribe")
     visitor.get_by_text("There is nothing to transcribe yet").wait_for()
     assert visitor.locator(".rs-recents li").count() == 0
@@ -290,3 +306,15 @@ def test_programs_can_call_the_whole_thing(server: Server, recording: Path) -> N
 
 def job_of(page: Any) -> str:
     return str(page.evaluate("async () => (await import('./workbench/session.js')).session.job"))
+
+
+def until(page: Any, condition: str, argument: Any = None) -> None:
+    """Wait for a promise that holds; Playwright's own wait takes every promise for true."""
+    end = time.monotonic() + STEP_MS / 1000
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)
+
+
+def stage_results(server: Server) -> set[Path]:
+    return set(Path(server.env["RESCORED_STORE"], "stages").glob("*/*.zip"))
