@@ -6,8 +6,8 @@ DATA   ?= ../shared/data
 
 .PHONY: app setup test lint bench notebooks clean
 
-app: setup
-	$(BIN)/python app.py
+app: setup  # on one's own machine nobody needs to be limited by the hour
+	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} $(BIN)/python app.py
 
 setup: $(VENV)/.installed
 test: $(VENV)/.installed-tests

@@ -37,5 +37,18 @@ class ModelUnavailable(RescoredError):
     """A model's weights are neither here nor to be had; the pipeline can mostly go on without."""
 
 
+class LimitReached(RescoredError):
+    """More was asked for than this server gives one user, or has room for; `retry_s`: when to ask again, if ever."""
+
+    def __init__(self, problem: str, remedy: str, retry_s: float | None = None):
+        super().__init__(problem, remedy)
+        self.args = (problem, remedy, retry_s)
+
+    @property
+    def retry_s(self) -> float | None:
+        """Seconds after which the same request may be granted; None = it never will."""
+        return self.args[2]  # type: ignore[no-any-return]
+
+
 class Cancelled(Exception):
     """Raised inside a stage when its job was cancelled; nothing is stored, nothing is wrong."""

@@ -103,6 +103,12 @@ class History:
         rows = self._run("SELECT job FROM jobs WHERE state IN ('queued', 'running') ORDER BY asked_at")
         return [row[0] for row in rows]
 
+    def unfinished_of(self, owner: str) -> int:
+        """How many jobs of an owner were queued or running when they were last kept; nobody ("") owns none."""
+        rows = self._run("SELECT count(*) FROM jobs WHERE owner = ? AND owner != '' "
+                         "AND state IN ('queued', 'running')", owner)
+        return int(rows[0][0])
+
     def older_than(self, seconds: float) -> list[str]:
         """Finished jobs that were asked for longer ago than this."""
         rows = self._run("SELECT job FROM jobs WHERE asked_at < ? AND state NOT IN ('queued', 'running')",

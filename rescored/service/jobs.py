@@ -3,8 +3,8 @@
 A job outlives the page that asked for it and the process that runs it. Its order and last snapshot
 are rows of an SQLite file, what it made lies in a folder of its own, and every stage's result is in
 the store, so a job that a restart cut short goes on at its last finished stage. Jobs run in worker
-threads, as many as there are slots for heavy work; who holds a job's id, which cannot be guessed,
-may watch and fetch it.
+threads, as many as there are slots for heavy work, and their owners take turns; who holds a job's id,
+which cannot be guessed, may watch and fetch it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Any
 
 from ..errors import Cancelled, InputError, RescoredError
 from ..hearing.links import is_link
+from .fair import FairQueue
 from .history import History, Order, Snapshot
+from .limits import UNLIMITED, Ask, Limits
 from .sounds import Sounds
 
 log = logging.getLogger(__name__)
@@ -55,15 +57,17 @@ Work = Callable[[Desk], None]
 class Jobs:
     """Jobs of one machine, in `folder`; `work` does one, `slots` of them at once."""
 
-    def __init__(self, folder: Path, work: Work, *, slots: int = 1, keep_days: float = 30.0):
+    def __init__(self, folder: Path, work: Work, *, slots: int = 1, keep_days: float = 30.0,
+                 limits: Limits | None = None):
         self.folder = folder
+        self.limits = limits or Limits(UNLIMITED)
         self.history = History(folder / "history.sqlite")
         self.keep_days = keep_days
         self._sounds = Sounds(folder / "sounds")
         self._work, self._slots = work, slots
         self._live: dict[str, Snapshot] = {}  # of the jobs that wait or run here
         self._desks: dict[str, Desk] = {}
-        self._waiting: list[str] = []
+        self._waiting = FairQueue()
         self._workers: list[threading.Thread] = []
         self._changed = threading.Condition(threading.RLock())
         if self._first_here():
@@ -72,8 +76,18 @@ class Jobs:
 
     # ------------------------------------------------------------ the four calls
 
-    def submit(self, source: Path | str, settings: Mapping[str, Any], *, title: str = "", owner: str = "") -> str:
-        """Ask for a transcription of a file, which is copied, or of a link; returns the job's id."""
+    def submit(self, source: Path | str, settings: Mapping[str, Any], *, title: str = "", owner: str = "",
+               address: str = "", ask: Ask = "new") -> str:
+        """Ask for a transcription of a file, which is copied, or of a link; returns the job's id.
+
+        `address`: of the network that the owner asks from. Raises LimitReached where that is too much (limits.py).
+        """
+        upload_bytes = source.stat().st_size if isinstance(source, Path) and ask == "new" else 0
+        with self.limits.entry(ask, owner, address, upload_bytes=upload_bytes, waiting=lambda: len(self._waiting),
+                               unfinished=lambda: self.history.unfinished_of(owner)):
+            return self._submit(source, self.limits.bounded(settings), title, owner)
+
+    def _submit(self, source: Path | str, settings: Mapping[str, Any], title: str, owner: str) -> str:
         job = secrets.token_urlsafe(18)
         folder = self.job_folder(job)
         folder.mkdir(parents=True)
@@ -89,13 +103,14 @@ class Jobs:
         self._sweep()
         return job
 
-    def again(self, job: str, settings: Mapping[str, Any], *, owner: str = "") -> str:
+    def again(self, job: str, settings: Mapping[str, Any], *, owner: str = "", address: str = "") -> str:
         """Ask for the same recording with other settings; only what they touch is done anew."""
         order = self.order(job)
         source = order.source if is_link(order.source) else self.job_folder(job) / order.source
         if isinstance(source, Path) and not source.is_file():
             raise InputError("The recording is not here any more.", "Upload it again.")
-        return self.submit(source, settings, title=order.title, owner=owner)
+        ask: Ask = "again" if _of_hearing(order.settings) == _of_hearing(settings) else "new"
+        return self.submit(source, settings, title=order.title, owner=owner, address=address, ask=ask)
 
     def watch(self, job: str) -> Iterator[Snapshot]:
         """How the job stands now and after every change, to its end; slow watchers skip some."""
@@ -180,7 +195,8 @@ class Jobs:
             if snapshot is None:
                 return
             self._live[job] = snapshot
-            self._waiting.append(job)
+            order = self.history.order(job)
+            self._waiting.append(job, order.owner if order else "")
             self._change(job, state="queued")
             self._renumber()
             if len(self._workers) < self._slots:
@@ -193,7 +209,7 @@ class Jobs:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._waiting))
-                job = self._waiting.pop(0)
+                job = self._waiting.pop()
                 order = self.history.order(job)
                 if order is None:
                     self._live.pop(job, None)
@@ -242,6 +258,12 @@ class Jobs:
     def _sweep(self) -> None:
         for job in self.history.older_than(self.keep_days * 86400):
             self.delete(job)
+
+
+def _of_hearing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings on which the costly stages depend."""
+    return {name: value for name, value in settings.items()
+            if name.split(".")[0] in ("audio", "separate", "notes", "pulse")}
 
 
 def _unknown() -> InputError:

@@ -30,7 +30,9 @@ def add_api(jobs: Jobs, *, slots: int) -> None:
     status = gr.JSON(label="Status", visible=False)
     files = gr.File(label="Files", file_count="multiple", visible=False)
 
-    def transcribe(recording: str | None, link: str, preset: str, settings: Any) -> Iterator[tuple[Any, Any]]:
+    def transcribe(
+        recording: str | None, link: str, preset: str, settings: Any, request: gr.Request,
+    ) -> Iterator[tuple[Any, Any]]:
         """Transcribe a recording (audio, video or MIDI file, or a link) and return its files.
 
         `preset` says what plays; `settings` changes single settings: {"section.name": value}. While it runs,
@@ -44,7 +46,8 @@ def add_api(jobs: Jobs, *, slots: int) -> None:
             if not recording and not link:
                 raise nothing_chosen()
             source = Path(recording) if recording else link
-            job = jobs.submit(source, wanted, title=clean_title(Path(recording).stem) if recording else "")
+            title = clean_title(Path(recording).stem) if recording else ""
+            job = jobs.submit(source, wanted, title=title, address=address_of(request))
             for snapshot in jobs.watch(job):
                 yield asdict(snapshot), None
             folder = jobs.result(job)
@@ -58,6 +61,12 @@ def add_api(jobs: Jobs, *, slots: int) -> None:
         transcribe, [recording, link, preset, changes], [status, files], api_name="transcribe",
         concurrency_id=CONCURRENCY_ID, concurrency_limit=slots)
     gr.api(settings_tree, api_name="settings")
+
+
+def address_of(request: gr.Request) -> str:
+    """The network address that a request comes from; through a proxy that `FORWARDED_ALLOW_IPS` names, its client's."""
+    client = request.client
+    return client.host if client else ""
 
 
 def summary(folder: Path) -> dict[str, Any]:

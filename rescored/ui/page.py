@@ -13,7 +13,7 @@ from .. import examples
 from ..errors import InputError, RescoredError
 from ..service.jobs import Jobs
 from ..settings import Settings
-from .api import add_api
+from .api import add_api, address_of
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
 from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
@@ -77,15 +77,18 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
             _, *views = show(browser, landing(jobs))
             return [{**browser, "job": ""}, *views, *(gr.skip() for _ in [preset, *tuning.all])]
 
-        def on_transcribe(browser: dict[str, str], file: str, microphone: str, link: str, *values: Any) -> list[Any]:
+        def on_transcribe(
+            browser: dict[str, str], request: gr.Request, file: str, microphone: str, link: str, *values: Any,
+        ) -> list[Any]:
             with spoken():
                 wanted = settings_of(values)
                 choice = chosen(file, microphone, link)
                 if choice:
                     source, title = choice
-                    job = jobs.submit(source, wanted, title=title, owner=browser["owner"])
+                    job = jobs.submit(
+                        source, wanted, title=title, owner=browser["owner"], address=address_of(request))
                 elif browser["job"]:
-                    job = jobs.again(browser["job"], wanted, owner=browser["owner"])
+                    job = jobs.again(browser["job"], wanted, owner=browser["owner"], address=address_of(request))
                 else:
                     raise nothing_chosen()
             return show(browser, job, new=True)
@@ -139,7 +142,7 @@ def example_job(jobs: Jobs, name: str) -> str:
     for order, snapshot in jobs.history.of_owner(EXAMPLES_OWNER):
         if order.title == example.title and order.settings == wanted and snapshot.state not in ("failed", "cancelled"):
             return order.job
-    return jobs.submit(examples.path(name), wanted, title=example.title, owner=EXAMPLES_OWNER)
+    return jobs.submit(examples.path(name), wanted, title=example.title, owner=EXAMPLES_OWNER, ask="example")
 
 
 @contextmanager

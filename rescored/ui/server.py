@@ -1,14 +1,16 @@
 """The page as a server: Gradio at `/`, its own routes for what the page fetches, and a health check.
 
 `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` (or `PORT`) say where, `RESCORED_SLOTS` how many jobs run at
-once, `RESCORED_MAX_MB` how large an upload may be, `RESCORED_KEEP_DAYS` how long results are kept,
-`RESCORED_STORE` where. No request leaves the machine: the browser is told so by a content policy.
+once, `RESCORED_KEEP_DAYS` how long results are kept, `RESCORED_STORE` where; service/limits.py names the
+limits. `FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told apart by address. No request
+leaves the machine: the browser is told so by a content policy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 import threading
@@ -23,13 +25,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from .. import plugins
-from ..errors import InputError
+from ..errors import InputError, LimitReached
 from ..output.files import safe_name
 from ..service.jobs import Jobs
+from ..service.limits import Limits
 from ..service.shelf import SONG, Shelf
 from ..service.work import work
 from ..store import Store
@@ -59,6 +62,11 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
+
+    @app.exception_handler(LimitReached)
+    def too_much(request: Request, error: LimitReached) -> JSONResponse:
+        when = {"Retry-After": str(math.ceil(error.retry_s))} if error.retry_s else {}
+        return JSONResponse({"problem": error.problem, "remedy": error.remedy}, 429, when)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -106,7 +114,7 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
     page = build(jobs, slots=slots)
     gr.mount_gradio_app(
         app, page, path="/", theme=theme(), head=HEAD, footer_links=["api"], run_history=False,
-        max_file_size=f"{int(os.environ.get('RESCORED_MAX_MB', 500))}mb", allowed_paths=[], show_error=True,
+        max_file_size=int(jobs.limits.allowance.max_mb * 1e6) or None, allowed_paths=[], show_error=True,
         ssr_mode=False, pwa=False)
     return app
 
@@ -133,7 +141,8 @@ def main() -> None:
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
     store = Store()
     keep_days = float(os.environ.get("RESCORED_KEEP_DAYS", 30))
-    jobs = Jobs(store.folder / "jobs", partial(work, store=store), slots=slots, keep_days=keep_days)
+    jobs = Jobs(store.folder / "jobs", partial(work, store=store), slots=slots, keep_days=keep_days,
+                limits=Limits.from_environment())
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     app = create_app(jobs, slots=slots)
