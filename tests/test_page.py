@@ -128,7 +128,7 @@ def shown(page: Any) -> Any:
         const before_s = player.time_s;
         for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
         return {before_s, roll_s: view.time(Number(document.querySelector('.rs-roll').dataset.playheadX) - 34),
-                lit: [...document.querySelectorAll('g.note.playing')].map((g) => g.id.replace(/-t\\d+$/, '')),
+                lit: [...document.querySelectorAll('g.note.playing')].map((g) => g.dataset.note.replace(/-t\\d+$/, '')),
                 after_s: player.time_s, playing: player.playing, notes: session.song.notes}; }""")
     from_s, to_s = state["before_s"], state["after_s"]
     assert from_s - 0.05 < state["roll_s"] < to_s + 0.05

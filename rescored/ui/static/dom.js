@@ -57,6 +57,11 @@ export function inWords(seconds) {
   return minutes <= 1 ? "about a minute" : `about ${minutes} minutes`;
 }
 
+// Sets an element's text if it is not that already: the same text again would still be laid out again.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 // A value of the theme, for drawing on a canvas.
 export function themed(element, name) {
   return getComputedStyle(element).getPropertyValue(name).trim();

@@ -28,15 +28,16 @@ export const player = {
   toggle: () => (playing ? pause() : play()),
 };
 
-// Calls back for every frame of the screen for as long as `element` is on the page.
+// Calls back for every frame of the screen for as long as `element` is on the page, all with one time.
 export function onFrame(element, callback) {
   frames.add({ element, callback });
   if (frames.size === 1) requestAnimationFrame(frame);
 }
 
 function frame() {
+  const { time_s } = player;
   for (const entry of frames) {
-    if (entry.element.isConnected) entry.callback(player.time_s);
+    if (entry.element.isConnected) entry.callback(time_s);
     else frames.delete(entry);
   }
   if (frames.size) requestAnimationFrame(frame);

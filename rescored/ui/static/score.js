@@ -1,11 +1,13 @@
 // Owns the engraved score: pages fetched when they come into sight, the playhead on the staves, and
 // clicks on noteheads. Noteheads carry the ids of the notes they were made from.
 
-import { h, iconButton } from "./dom.js";
+import { h, iconButton, write } from "./dom.js";
 import { on, media, select, session } from "./session.js";
 import { onFrame, player } from "./player.js";
+import { Lights } from "./score_lights.js";
 
 const NEAR_PX = 14;
+const NOTHING = [];
 const ZOOMS = [0.5, 0.65, 0.8, 1, 1.25, 1.6, 2];
 
 // The note's id from the id of any of its noteheads (output/ids.py writes them).
@@ -27,7 +29,9 @@ export function mount({ element }) {
   element.append(box);
 
   let heads = new Map(); // note id -> its noteheads on the pages that are drawn
-  let lit = [], litKey = "", selected = [];
+  let places = new Map(); // note id -> {page, system, x, top, bottom, right} of its first notehead, in shares of the page
+  let lights = new Lights(), litFor = null, selected = [];
+  let offsets = []; // of the pages in the scroller, in pixels
 
   function setZoom(index) {
     zoom = Math.min(ZOOMS.length - 1, Math.max(0, index));
@@ -42,8 +46,10 @@ export function mount({ element }) {
     observer.disconnect();
     pages.replaceChildren(head);
     heads = new Map();
-    lit = selected = [];
-    litKey = "";
+    places = new Map();
+    lights = new Lights();
+    selected = [];
+    litFor = span = null;
     box.hidden = !session.score;
     if (!session.score) return;
     const sizes = session.score.pages, count = sizes.length;
@@ -54,6 +60,7 @@ export function mount({ element }) {
       observer.observe(page);
     }
     scroller.scrollTop = 0;
+    measurePages();
     showNumber();
   }
 
@@ -69,27 +76,49 @@ export function mount({ element }) {
       const id = noteId(group.id);
       heads.set(id, [...(heads.get(id) || []), group]);
     }
-    litKey = "";
+    survey(page);
+    litFor = null;
     mark(session.selected);
+  }
+
+  // Where the noteheads of a page are, read once: while it plays, nothing is asked of the layout.
+  function survey(page) {
+    const origin = page.getBoundingClientRect();
+    const share = ({ x, y }) => ({ x: (x - origin.x) / origin.width, y: (y - origin.y) / origin.height });
+    for (const system of page.querySelectorAll("g.system")) {
+      const staves = [...system.querySelectorAll("g.staff > path")].map((path) => path.getBoundingClientRect());
+      if (!staves.length) continue;
+      const top = share({ x: 0, y: Math.min(...staves.map((r) => r.top)) }).y;
+      const { x: right, y: bottom } = share({ x: Math.max(...staves.map((r) => r.right)), y: Math.max(...staves.map((r) => r.bottom)) });
+      for (const group of system.querySelectorAll("g.note")) {
+        const id = noteId(group.id);
+        if (places.has(id)) continue;
+        const head = (group.querySelector(".notehead") || group).getBoundingClientRect();
+        places.set(id, { page, system, top, bottom, right, x: share({ x: head.x + head.width / 2, y: 0 }).x });
+      }
+    }
+  }
+
+  function measurePages() {
+    offsets = [...pages.querySelectorAll(".rs-page")].map((page) =>
+      ({ page, left: page.offsetLeft, top: page.offsetTop, width: page.clientWidth, height: page.clientHeight }));
   }
 
   function showNumber() {
     const { score } = session;
     if (!score) return;
     const middle = scroller.scrollTop + scroller.clientHeight / 2;
-    const at = [...pages.querySelectorAll(".rs-page")].filter((page) => page.offsetTop <= middle).length;
-    number.textContent = `page ${Math.max(1, at)} of ${score.pages.length}`;
+    const at = offsets.filter(({ top }) => top <= middle).length;
+    write(number, `page ${Math.max(1, at)} of ${score.pages.length}`);
   }
 
   // The playhead: from the noteheads that sound last to those that come next, on the same system.
   function placeOf(notes) {
-    const group = notes.flatMap((note) => heads.get(note.id) || [])[0];
-    const system = group?.closest("g.system");
-    if (!system) return null;
-    const origin = pages.getBoundingClientRect(), box = (group.querySelector(".notehead") || group).getBoundingClientRect();
-    const staves = [...system.querySelectorAll("g.staff > path")].map((path) => path.getBoundingClientRect());
-    const top = Math.min(...staves.map((r) => r.top)), bottom = Math.max(...staves.map((r) => r.bottom));
-    return { system, x: box.left + box.width / 2 - origin.left, top: top - origin.top, bottom: bottom - origin.top, right: Math.max(...staves.map((r) => r.right)) - origin.left };
+    const place = notes.map((note) => places.get(note.id)).find(Boolean);
+    const at = place && offsets[Number(place.page.dataset.page) - 1];
+    if (!at) return null;
+    return { system: place.system, x: at.left + place.x * at.width, right: at.left + place.right * at.width,
+      top: at.top + place.top * at.height, bottom: at.top + place.bottom * at.height };
   }
 
   let span = null; // {from_s, to_s, x0, x1, top, bottom, system}
@@ -109,26 +138,28 @@ export function mount({ element }) {
 
   function followScore(time_s) {
     if (box.hidden || !session.song) return;
-    const sounding = player.playing || time_s > player.begin_s ? session.song.at(time_s + 1e-3) : [];
-    const key = sounding.map((note) => note.id).join();
-    if (key !== litKey || !span || time_s < span.from_s || time_s >= span.to_s) {
-      litKey = key;
-      for (const group of lit) group.classList.remove("playing");
-      lit = sounding.flatMap((note) => heads.get(note.id) || []);
-      for (const group of lit) group.classList.add("playing");
+    const sounding = player.playing || time_s > player.begin_s ? session.song.at(time_s) : NOTHING;
+    if (sounding !== litFor || !span || time_s < span.from_s || time_s >= span.to_s) {
+      if (sounding !== litFor) light(sounding);
       span = findSpan(time_s);
       if (!span) turnTo(time_s);
       else if (follow && player.playing) keepInSight(span);
     }
-    head.hidden = !span;
+    if (head.hidden !== !span) head.hidden = !span;
     if (!span) return;
     const share = Math.min(1, Math.max(0, (time_s - span.from_s) / Math.max(span.to_s - span.from_s, 1e-3)));
     head.style.transform = `translate(${span.x0 + share * (span.x1 - span.x0)}px, ${span.top - 6}px)`;
-    head.style.height = `${span.bottom - span.top + 12}px`;
+    const tall = `${Math.round(span.bottom - span.top + 12)}px`;
+    if (head.style.height !== tall) head.style.height = tall;
+  }
+
+  function light(sounding) {
+    lights.show(sounding.flatMap((note) => heads.get(note.id) || []));
+    litFor = sounding;
   }
 
   function keepInSight({ top, bottom }) {
-    const view = scroller.getBoundingClientRect().height;
+    const view = scroller.clientHeight;
     if (top < scroller.scrollTop || bottom > scroller.scrollTop + view) scroller.scrollTo({ top: Math.max(0, top - 0.15 * view), behavior: "smooth" });
   }
 
@@ -161,7 +192,11 @@ export function mount({ element }) {
     player.seek(note.onset_s);
   });
   scroller.addEventListener("scroll", showNumber, { passive: true });
-  new ResizeObserver(() => { span = null; showNumber(); }).observe(pages);
+  new ResizeObserver(() => {
+    span = null;
+    measurePages();
+    showNumber();
+  }).observe(pages);
 
   on("open", show);
   on("score", show);

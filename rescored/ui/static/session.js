@@ -90,13 +90,19 @@ export class Song {
     return lowerBound(this.notes, (note) => note.onset_s >= time);
   }
 
-  // The notes that sound at a time.
+  // The notes that sound at a time; the same array for as long as they are the same.
   at(time) {
-    const sounding = [];
-    for (let i = this.from(time - this.longest); i < this.notes.length && this.notes[i].onset_s <= time; i++) {
-      if (this.notes[i].offset_s > time) sounding.push(this.notes[i]);
+    if (this.sounding && time >= this.sounding.from_s && time < this.sounding.until_s) return this.sounding.notes;
+    const notes = [];
+    let i = this.from(time - this.longest), until_s = Infinity;
+    for (; i < this.notes.length && this.notes[i].onset_s <= time; i++) {
+      if (this.notes[i].offset_s <= time) continue;
+      notes.push(this.notes[i]);
+      until_s = Math.min(until_s, this.notes[i].offset_s);
     }
-    return sounding;
+    if (i < this.notes.length) until_s = Math.min(until_s, this.notes[i].onset_s);
+    this.sounding = { notes, from_s: time, until_s };
+    return notes;
   }
 
   // The measure at a time, as {number, time_s, end_s}, or null before there are beats.

@@ -1,6 +1,6 @@
 // Owns the bar at the bottom (play, time, measure, speed, loop, crossfade) and the keyboard.
 
-import { clock, h, icon, iconButton } from "./dom.js";
+import { clock, h, icon, iconButton, write } from "./dom.js";
 import { on, session } from "./session.js";
 import { onFrame, player } from "./player.js";
 
@@ -51,9 +51,9 @@ export function mount({ element }) {
 
   function showTime(time_s) {
     if (bar.hidden) return;
-    time.textContent = `${clock(time_s, 1)} / ${clock(player.end_s)}`;
+    write(time, `${clock(time_s, 1)} / ${clock(player.end_s)}`);
     const beat = session.song?.beatAt(time_s);
-    place.textContent = beat ? `${beat.measure ? `measure ${beat.measure}` : "pickup"}, beat ${beat.beat}` : "";
+    write(place, beat ? `${beat.measure ? `measure ${beat.measure}` : "pickup"}, beat ${beat.beat}` : "");
     if (shownPlaying !== player.playing) {
       shownPlaying = player.playing;
       play.replaceChildren(icon(shownPlaying ? "pause" : "play"));
