@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 DATA   ?= ../shared/data
 
-.PHONY: app setup test lint bench notebooks clean
+.PHONY: app setup test lint bench bench-page notebooks clean
 
 app: setup  # on one's own machine nobody needs to be limited by the hour
 	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} $(BIN)/python app.py
@@ -19,6 +19,9 @@ lint: $(VENV)/.installed-tests
 
 bench: $(VENV)/.installed-tests
 	$(BIN)/python tools/bench.py --data $(DATA)
+
+bench-page: $(VENV)/.installed-tests
+	$(BIN)/python tools/bench_page.py
 
 notebooks: setup
 	$(BIN)/jupyter lab notebooks

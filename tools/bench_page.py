@@ -6,6 +6,7 @@ A real server and a real browser (Debian's Chromium without a GPU: the processor
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -107,7 +108,7 @@ def frames(page: Any, how: str) -> list[Row]:
         await new Promise((over) => setTimeout(over, {PLAY_MS}));
         return window.framesSeen; }}""")
     page.locator(".rs-play").click()
-    gaps = sorted(later["at"] - frame["at"] for frame, later in zip(seen, seen[1:], strict=False))
+    gaps = sorted(later["at"] - frame["at"] for frame, later in itertools.pairwise(seen))
     took = sorted(frame["took"] for frame in seen)
     return [(f"frame while playing {NOTES:,} notes, {how}: median / 95 % / worst",
              f"{statistics.median(gaps):.1f} / {high(gaps):.1f} / {gaps[-1]:.1f} ms", "95 % < 16.7 ms"),
