@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from . import codec
+from .bucket import default_folder
 from .expressive import Style, perform
 from .music import PIANO, Audio, Note, Part, Performance, WrittenNote
-from .store import default_folder
 
 _FLUTE = Part("flute", "Flute", program=73)
 _VIOLIN = Part("violin", "Violin", program=40)

@@ -2,47 +2,65 @@
 
 Files are written aside and renamed, so a killed process leaves no half result; a file that cannot
 be read is treated as absent. A small memory of decoded values makes re-tuning instant.
+
+`RESCORED_KEEP_STEMS_DAYS` (default 1) says how long uploads and whatever holds their sound is kept unused,
+`RESCORED_KEEP_DAYS` (30) how long everything else, `RESCORED_STORE_GB` (10) how large the folder may grow.
+A bucket has its own lifecycle rules instead (docs/service.md).
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import codec
+from .bucket import Bucket
+from .errors import SettingsError
+from .music import Audio, Stems
+
+# Folders of the layout by how long they are kept; "results" are not here, as their jobs are what is kept or not.
+SHORT_LIVED = ("uploads", "stems")
+LONG_LIVED = ("stages", "sounds")
 
 
-def default_folder() -> Path:
-    """`RESCORED_STORE`, else the user's cache folder."""
-    chosen = os.environ.get("RESCORED_STORE")
-    if chosen:
-        return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "rescored"
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long and how much is kept."""
+
+    stems_days: float = 1.0
+    days: float = 30.0
+    max_gb: float = 10.0
+
+    @classmethod
+    def of_environment(cls) -> Lifetimes:
+        """As this module's first lines say."""
+        def number(name: str, default: float) -> float:
+            given = os.environ.get(name) or default
+            try:
+                return float(given)
+            except ValueError as error:
+                raise SettingsError(f"{name} is {given!r}, which is no number.", "Correct or unset it.") from error
+
+        return cls(number("RESCORED_KEEP_STEMS_DAYS", cls.stems_days), number("RESCORED_KEEP_DAYS", cls.days),
+                   number("RESCORED_STORE_GB", cls.max_gb))
 
 
 class Store:
-    """Results by key in a folder; safe for many threads and processes at once."""
+    """Results by key in a bucket; safe for many threads and processes at once."""
 
-    def __init__(
-        self, folder: Path | None = None, *, max_gb: float = 10.0, max_days: float = 30.0, memory_mb: float = 600.0
-    ):
-        self.folder = folder or default_folder()
-        self.max_bytes = int(max_gb * 1e9)
-        self.max_seconds = max_days * 86400
+    def __init__(self, bucket: Bucket | Path | None = None, lifetimes: Lifetimes | None = None, *,
+                 memory_mb: float = 600.0):
+        self.bucket = bucket if isinstance(bucket, Bucket) else Bucket(bucket)
+        self.lifetimes = lifetimes or Lifetimes.of_environment()
         self._memory_bytes = int(memory_mb * 1e6)
         self._memory: OrderedDict[str, tuple[int, Any]] = OrderedDict()  # key -> (size, decoded value)
         self._lock = threading.Lock()
         self._puts = 0
-
-    def path(self, key: str) -> Path:
-        """The file of a key, whether it is there or not."""
-        return self.folder / "stages" / key[:2] / f"{key}.zip"
 
     def get(self, key: str, kind: Any) -> Any | None:
         """The stored value, or None."""
@@ -50,15 +68,15 @@ class Store:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key][1]
-        path = self.path(key)
+        name = name_of(key, kind)
         try:
-            data = path.read_bytes()
-            os.utime(path)  # least recently used goes first
+            data = self.bucket.read(name)
+            self.bucket.touch(name)  # least recently used goes first
             value = codec.decode(data, kind)
         except FileNotFoundError:
             return None
-        except (ValueError, OSError):
-            path.unlink(missing_ok=True)
+        except ValueError:
+            self.bucket.remove(name)
             return None
         self._remember(key, value, len(data))
         return value
@@ -66,16 +84,7 @@ class Store:
     def put(self, key: str, value: Any, kind: Any) -> Any:
         """Keep a value; returns it as it will be read back, so that fresh and stored never differ."""
         data = codec.encode(value)
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        self.bucket.write(name_of(key, kind), data)
         value = codec.decode(data, kind)
         self._remember(key, value, len(data))
         self._puts += 1
@@ -91,18 +100,38 @@ class Store:
                 self._memory.popitem(last=False)
 
     def sweep(self) -> None:
-        """Drop what is too old, then the least recently used until the store fits its size."""
-        files = []
-        for path in (self.folder / "stages").glob("*/*"):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            files.append((stat.st_mtime, stat.st_size, path))
-        files.sort()
-        total, now = sum(size for _, size, _ in files), time.time()
-        for modified, size, path in files:
-            abandoned = path.suffix == ".part" and now - modified > 3600
-            if abandoned or now - modified > self.max_seconds or total > self.max_bytes:
-                path.unlink(missing_ok=True)
-                total -= size
+        """Drop what is too old, then the least recently used until the folder fits its size.
+
+        Uploads only go by age, results only with their jobs; both count as what is there.
+        """
+        if not self.bucket.folder:
+            return
+        now, total = time.time(), 0
+        droppable: list[tuple[float, int, Path]] = []
+        for room in (*SHORT_LIVED, *LONG_LIVED, "results"):
+            days = self.lifetimes.stems_days if room in SHORT_LIVED else self.lifetimes.days
+            for path in (self.bucket.folder / room).rglob("*"):
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:
+                    continue
+                if path.is_dir():
+                    continue
+                too_old = now - stat.st_mtime > (3600 if path.suffix == ".part" else days * 86400)
+                if too_old and room != "results":
+                    path.unlink(missing_ok=True)
+                    continue
+                total += stat.st_size
+                if room not in ("uploads", "results"):
+                    droppable.append((stat.st_mtime, stat.st_size, path))
+        droppable.sort()
+        for _, size, path in droppable:
+            if total <= self.lifetimes.max_gb * 1e9:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def name_of(key: str, kind: Any) -> str:
+    """The name of a stage's result: those that hold the recording's sound lie apart, as they go sooner."""
+    return f"{'stems' if kind in (Audio, Stems) else 'stages'}/{key[:2]}/{key}.zip"

@@ -57,7 +57,7 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_a_job_is_watched_from_the_queue_to_its_result(tmp_path: Path, recording: Path) -> None:
     def work(desk: Desk) -> None:
-        assert (desk.folder / desk.order.source).read_bytes() == b"sound"
+        assert desk.source().read_bytes() == b"sound"
         desk.tell(title="Found title", text="Hearing the notes", fraction=0.3, left_s=4.0)
         desk.made("notes")
         (desk.folder / "song.json").write_text("{}")
@@ -76,7 +76,8 @@ def test_a_job_is_watched_from_the_queue_to_its_result(tmp_path: Path, recording
 def test_the_name_of_an_upload_never_reaches_the_disk(tmp_path: Path, recording: Path) -> None:
     jobs = Jobs(tmp_path / "jobs", lambda desk: None)
     job = jobs.submit(recording, {}, title=recording.stem)
-    assert [p.name for p in jobs.job_folder(job).iterdir()] == ["source.wav"]
+    assert [p.name for p in tmp_path.glob("jobs/uploads/*/*")] == ["source.wav"]
+    assert jobs.order(job).source == "source.wav"
 
 
 def test_two_jobs_share_one_slot_in_the_order_asked(tmp_path: Path, recording: Path) -> None:
@@ -168,7 +169,7 @@ def test_the_same_recording_again_with_other_settings(tmp_path: Path, recording:
     heard: list[object] = []
 
     def work(desk: Desk) -> None:
-        heard.append(((desk.folder / desk.order.source).read_bytes(), dict(desk.order.settings)))
+        heard.append((desk.source().read_bytes(), dict(desk.order.settings)))
 
     jobs = Jobs(tmp_path / "jobs", work)
     first = jobs.submit(recording, {"quantise.finest": 16}, title="song")

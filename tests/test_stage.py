@@ -15,7 +15,7 @@ from rescored.errors import Cancelled
 from rescored.music import PIANO, Audio, Note, Performance, Pulse, Span, Stems, TimeSignature
 from rescored.settings import HandSettings, QuantiseSettings
 from rescored.stage import Runner, stage
-from rescored.store import Store
+from rescored.store import Lifetimes, Store
 
 calls: list[str] = []
 
@@ -107,7 +107,7 @@ def test_without_a_store_nothing_is_kept():
 
 
 def test_the_store_drops_the_least_recently_used_beyond_its_size(tmp_path):
-    store = Store(tmp_path, max_gb=100e-6)  # 100 kB
+    store = Store(tmp_path, Lifetimes(max_gb=100e-6))  # 100 kB
     for i in range(8):
         audio = Audio(np.random.default_rng(i).uniform(-1, 1, (1, 10_000)), 44100)
         store.put(f"{i:064d}", audio, Audio)

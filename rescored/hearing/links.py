@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ..bucket import default_folder
 from ..errors import LinkError
 from ..stage import Report, silent
-from ..store import default_folder
 
 HOSTS = frozenset({
     "youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtu.be",

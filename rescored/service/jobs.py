@@ -1,30 +1,35 @@
 """The only way in for the page and the API: submit, watch, cancel, result.
 
 A job outlives the page that asked for it and the process that runs it. Its order and last snapshot
-are rows of an SQLite file, what it made lies in a folder of its own, and every stage's result is in
-the store, so a job that a restart cut short goes on at its last finished stage. Jobs run in worker
-threads, as many as there are slots for heavy work, and their owners take turns; who holds a job's id,
-which cannot be guessed, may watch and fetch it.
+are rows of the history, its upload and what it made lie in the store, and so does every stage's result:
+a job that a restart cut short goes on at its last finished stage. `Jobs` does them in worker threads of
+this process, as many as there are slots for heavy work, and their owners take turns.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
+import os
 import re
 import secrets
 import shutil
+import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..bucket import Bucket, default_folder
 from ..errors import Cancelled, InputError, RescoredError
 from ..hearing.links import is_link
 from .fair import FairQueue
-from .history import History, Order, Snapshot
+from .history import ASKED, RETUNED, History, Order, Snapshot
 from .limits import UNLIMITED, Ask, Limits
 from .sounds import Sounds
 
@@ -34,36 +39,212 @@ log = logging.getLogger(__name__)
 class Desk:
     """What the work of one job is done at: its order and folder, and how it says how it stands."""
 
-    def __init__(self, jobs: Jobs, order: Order, folder: Path):
-        self.order, self.folder, self.history = order, folder, jobs.history
+    def __init__(self, jobs: BaseJobs, order: Order):
+        self.order, self.history, self.sounds = order, jobs.history, jobs.sounds
+        self.folder = jobs.job_folder(order.job)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.cancelled = threading.Event()
-        self._jobs = jobs
+        self._jobs, self._bucket = jobs, jobs.bucket
+        self._published: dict[Path, tuple[int, int]] = {}
+
+    def source(self) -> Path:
+        """The upload, as a file on this machine."""
+        return self._bucket.local(f"uploads/{self.order.job}/{self.order.source}")
 
     def tell(self, **changes: Any) -> None:
         """Change the job's snapshot; raises Cancelled when the job is not wanted any more."""
         if self.cancelled.is_set():
             raise Cancelled
-        self._jobs._change(self.order.job, **changes)
+        self._jobs.change(self.order.job, **changes)
 
     def made(self, thing: str) -> None:
         """Say that a thing can be fetched, or fetched again."""
+        self.publish()
         made = dict(self._jobs.snapshot(self.order.job).made)
         self.tell(made={**made, thing: made.get(thing, 0) + 1})
+
+    def publish(self) -> None:
+        """Bring what is new in the folder into the store, where they are not the same place."""
+        if self._bucket.folder:
+            return
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.suffix != ".part":
+                version = (path.stat().st_mtime_ns, path.stat().st_size)
+                if self._published.get(path) != version:
+                    name = path.relative_to(self.folder).as_posix()
+                    self._bucket.put(f"results/{self.order.job}/{name}", path)
+                    self._published[path] = version
+
+    def leave(self) -> None:
+        """The work is over here."""
+        if not self._bucket.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 Work = Callable[[Desk], None]
 
 
-class Jobs:
-    """Jobs of one machine, in `folder`; `work` does one, `slots` of them at once."""
+class BaseJobs(ABC):
+    """Jobs whose files lie in `bucket` and whose rows in `history`; how they get done is left open."""
 
-    def __init__(self, folder: Path, work: Work, *, slots: int = 1, keep_days: float = 30.0,
+    def __init__(self, bucket: Bucket | Path, history: History | None = None, *, keep_days: float = 30.0,
                  limits: Limits | None = None):
-        self.folder = folder
+        self.bucket = bucket if isinstance(bucket, Bucket) else Bucket(bucket)
+        self.home = self.bucket.folder or default_folder()  # what this machine keeps for itself
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.history = history or History.of_environment(self.home)
         self.limits = limits or Limits(UNLIMITED)
-        self.history = History(folder / "history.sqlite")
+        self.sounds = Sounds(self.bucket, self.history)
         self.keep_days = keep_days
-        self._sounds = Sounds(folder / "sounds")
+
+    @abstractmethod
+    def change(self, job: str, **changes: Any) -> None:
+        """Make a new snapshot of an unfinished job."""
+
+    @abstractmethod
+    def cancel(self, job: str) -> None:
+        """Stop a job that waits or runs; what it has made stays. A finished job is left as it is."""
+
+    @abstractmethod
+    def watch(self, job: str) -> Iterator[Snapshot]:
+        """How the job stands now and after every change, to its end; slow watchers skip some."""
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many jobs wait."""
+
+    @abstractmethod
+    def _live_snapshot(self, job: str) -> Snapshot | None:
+        """How an unfinished job stands; None if that is not known here."""
+
+    @abstractmethod
+    def _enqueue(self, job: str) -> None:
+        """Have a job done that is in the history."""
+
+    @abstractmethod
+    def _forget_running(self, job: str) -> bool:
+        """Forget a deleted job; whether somebody still works at it, who will clear its files."""
+
+    # ------------------------------------------------------------ the four calls
+
+    def submit(self, source: Path | str, settings: Mapping[str, Any], *, title: str = "", owner: str = "",
+               address: str = "", ask: Ask = "new", priority: int = ASKED) -> str:
+        """Ask for a transcription of a file, which is copied, or of a link; returns the job's id.
+
+        `address`: of the network that the owner asks from. Raises LimitReached where that is too much (limits.py).
+        """
+        upload_bytes = source.stat().st_size if isinstance(source, Path) and ask == "new" else 0
+        with self._entry(ask, owner, address, upload_bytes):
+            job = secrets.token_urlsafe(18)
+            name = source
+            if isinstance(source, Path):
+                suffix = re.sub(r"[^a-z0-9]", "", source.suffix.lower())[:5]
+                name = f"source.{suffix}" if suffix else "source"  # the user's own name never reaches the disk
+                self.bucket.put(f"uploads/{job}/{name}", source)
+            return self._ask(Order(job, owner, title, str(name), settings, time.time(), priority))
+
+    def again(self, job: str, settings: Mapping[str, Any], *, owner: str = "", address: str = "") -> str:
+        """Ask for the same recording with other settings; only what they touch is done anew."""
+        order = self.order(job)
+        heard = _of_hearing(order.settings) == _of_hearing(settings)
+        with self._entry("again" if heard else "new", owner, address):
+            new = secrets.token_urlsafe(18)
+            if not is_link(order.source):
+                try:
+                    self.bucket.copy(f"uploads/{job}/{order.source}", f"uploads/{new}/{order.source}")
+                except FileNotFoundError as error:
+                    raise InputError("The recording is not here any more.", "Upload it again.") from error
+            return self._ask(Order(new, owner, order.title, order.source, settings, time.time(),
+                                   RETUNED if heard else ASKED))
+
+    def _entry(self, ask: Ask, owner: str, address: str, upload_bytes: int = 0) -> AbstractContextManager[None]:
+        return self.limits.entry(ask, owner, address, upload_bytes=upload_bytes, waiting=self.waiting,
+                                 unfinished=lambda: self.history.unfinished_of(owner))
+
+    def _ask(self, order: Order) -> str:
+        order = replace(order, settings=self.limits.bounded(order.settings))
+        self.history.add(order, Snapshot(order.job, order.title))
+        self._enqueue(order.job)
+        self._sweep()
+        return order.job
+
+    def result(self, job: str) -> Path:
+        """Waits for the job's end and gives the folder of what it made; raises what made it fail."""
+        *_, last = self.watch(job)
+        if last.state == "failed":
+            raise RescoredError(last.problem, last.remedy)
+        if last.state == "cancelled":
+            raise Cancelled
+        return self._gathered(job)
+
+    # ------------------------------------------------------------ looking things up
+
+    def snapshot(self, job: str) -> Snapshot:
+        """How the job stands; raises InputError if there is none."""
+        snapshot = self._live_snapshot(job) or self.history.snapshot(job)
+        if snapshot is None:
+            raise _unknown()
+        return snapshot
+
+    def order(self, job: str) -> Order:
+        """What was asked for; raises InputError if there is no such job."""
+        order = self.history.order(job)
+        if order is None:
+            raise _unknown()
+        return order
+
+    def file(self, job: str, name: str) -> Path:
+        """A file that a job made or a sound that it needs, on this machine, to be read only; FileNotFoundError."""
+        if name.endswith((".ogg", ".zip")):
+            return self.bucket.local(json.loads(self.file(job, "sounds.json").read_bytes())[name])
+        return self.bucket.local(f"results/{_checked(job)}/{name}")
+
+    def add_file(self, job: str, name: str, content: bytes) -> None:
+        """Put a file beside those that a job made."""
+        self.bucket.write(f"results/{_checked(job)}/{name}", content)
+
+    def job_folder(self, job: str) -> Path:
+        """Where what a job makes is written: its place in the store, or, for a bucket, a folder until it is there."""
+        if self.bucket.folder:
+            return self.bucket.folder / "results" / _checked(job)
+        return Path(tempfile.gettempdir()) / f"rescored-work-{os.getuid()}" / _checked(job)
+
+    def delete(self, job: str) -> None:
+        """Remove a job and all its files, at once; a running one is stopped."""
+        _checked(job)
+        self.cancel(job)
+        self.history.forget(job)
+        if not self._forget_running(job):
+            self.clear(job)
+
+    def clear(self, job: str) -> None:
+        """Remove a job's files."""
+        for room in ("results", "uploads"):
+            self.bucket.remove_all(f"{room}/{job}")
+        self.sounds.release(job)
+
+    # ------------------------------------------------------------ inside
+
+    def _gathered(self, job: str) -> Path:
+        """The folder of what a job made, complete on this machine."""
+        folder = self.job_folder(job)
+        if not self.bucket.folder:
+            for name in self.bucket.names(f"results/{job}"):
+                (to := folder / name.removeprefix(f"results/{job}/")).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.bucket.local(name), to)
+        return folder
+
+    def _sweep(self) -> None:
+        for job in self.history.older_than(self.keep_days * 86400):
+            self.delete(job)
+
+
+class Jobs(BaseJobs):
+    """Jobs that this process does itself: `work` does one, `slots` of them at once."""
+
+    def __init__(self, bucket: Bucket | Path, work: Work, *, slots: int = 1, keep_days: float = 30.0,
+                 limits: Limits | None = None):
+        super().__init__(bucket, keep_days=keep_days, limits=limits)
         self._work, self._slots = work, slots
         self._live: dict[str, Snapshot] = {}  # of the jobs that wait or run here
         self._desks: dict[str, Desk] = {}
@@ -73,44 +254,6 @@ class Jobs:
         if self._first_here():
             for job in self.history.unfinished():
                 self._enqueue(job)
-
-    # ------------------------------------------------------------ the four calls
-
-    def submit(self, source: Path | str, settings: Mapping[str, Any], *, title: str = "", owner: str = "",
-               address: str = "", ask: Ask = "new") -> str:
-        """Ask for a transcription of a file, which is copied, or of a link; returns the job's id.
-
-        `address`: of the network that the owner asks from. Raises LimitReached where that is too much (limits.py).
-        """
-        upload_bytes = source.stat().st_size if isinstance(source, Path) and ask == "new" else 0
-        with self.limits.entry(ask, owner, address, upload_bytes=upload_bytes, waiting=lambda: len(self._waiting),
-                               unfinished=lambda: self.history.unfinished_of(owner)):
-            return self._submit(source, self.limits.bounded(settings), title, owner)
-
-    def _submit(self, source: Path | str, settings: Mapping[str, Any], title: str, owner: str) -> str:
-        job = secrets.token_urlsafe(18)
-        folder = self.job_folder(job)
-        folder.mkdir(parents=True)
-        if isinstance(source, Path):
-            suffix = re.sub(r"[^a-z0-9]", "", source.suffix.lower())[:5]
-            name = f"source.{suffix}" if suffix else "source"  # the user's own name never reaches the disk
-            shutil.copyfile(source, folder / name)
-        else:
-            name = source
-        order = Order(job, owner, title, name, settings, time.time())
-        self.history.add(order, Snapshot(job, title))
-        self._enqueue(job)
-        self._sweep()
-        return job
-
-    def again(self, job: str, settings: Mapping[str, Any], *, owner: str = "", address: str = "") -> str:
-        """Ask for the same recording with other settings; only what they touch is done anew."""
-        order = self.order(job)
-        source = order.source if is_link(order.source) else self.job_folder(job) / order.source
-        if isinstance(source, Path) and not source.is_file():
-            raise InputError("The recording is not here any more.", "Upload it again.")
-        ask: Ask = "again" if _of_hearing(order.settings) == _of_hearing(settings) else "new"
-        return self.submit(source, settings, title=order.title, owner=owner, address=address, ask=ask)
 
     def watch(self, job: str) -> Iterator[Snapshot]:
         """How the job stands now and after every change, to its end; slow watchers skip some."""
@@ -129,60 +272,19 @@ class Jobs:
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
-                self._change(job, state="cancelled", place=0)
+                self.change(job, state="cancelled", place=0)
                 self._live.pop(job, None)
                 self._renumber()
             elif job in self._desks:
                 self._desks[job].cancelled.set()
 
-    def result(self, job: str) -> Path:
-        """Waits for the job's end and gives the folder of what it made; raises what made it fail."""
-        *_, last = self.watch(job)
-        if last.state == "failed":
-            raise RescoredError(last.problem, last.remedy)
-        if last.state == "cancelled":
-            raise Cancelled
-        return self.job_folder(job)
-
-    # ------------------------------------------------------------ looking things up
-
-    def snapshot(self, job: str) -> Snapshot:
-        """How the job stands; raises InputError if there is none."""
-        snapshot = self._live.get(job) or self.history.snapshot(job)
-        if snapshot is None:
-            raise _unknown()
-        return snapshot
-
-    def order(self, job: str) -> Order:
-        """What was asked for; raises InputError if there is no such job."""
-        order = self.history.order(job)
-        if order is None:
-            raise _unknown()
-        return order
-
-    def job_folder(self, job: str) -> Path:
-        """Where a job's source and everything it makes lie."""
-        if not re.fullmatch(r"[\w-]{24}", job):
-            raise _unknown()
-        return self.folder / job
-
-    def delete(self, job: str) -> None:
-        """Remove a job and all that lies in its folder, at once; a running one is stopped."""
-        folder = self.job_folder(job)
-        self.cancel(job)
-        self.history.forget(job)
-        with self._changed:
-            running = job in self._desks  # its worker clears the folder when it stops
-            if not running:
-                self._live.pop(job, None)
-        if not running:
-            self._clear(folder)
-
-    # ------------------------------------------------------------ inside
+    def waiting(self) -> int:
+        """As there."""
+        return len(self._waiting)
 
     def _first_here(self) -> bool:
         """Whether no other process serves this folder: if one does, unfinished jobs are its own."""
-        self._lock_file = (self.folder / "lock").open("w")
+        self._lock_file = (self.home / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -197,7 +299,7 @@ class Jobs:
             self._live[job] = snapshot
             order = self.history.order(job)
             self._waiting.append(job, order.owner if order else "")
-            self._change(job, state="queued")
+            self.change(job, state="queued")
             self._renumber()
             if len(self._workers) < self._slots:
                 worker = threading.Thread(target=self._serve, name=f"rescored-{len(self._workers)}", daemon=True)
@@ -214,20 +316,22 @@ class Jobs:
                 if order is None:
                     self._live.pop(job, None)
                     continue
-                desk = self._desks[job] = Desk(self, order, self.job_folder(job))
-                self._change(job, state="running", place=0)
+                desk = self._desks[job] = Desk(self, order)
+                self.change(job, state="running", place=0)
                 self._renumber()
             ending = self._do(desk)
+            desk.leave()
             with self._changed:
-                self._change(job, **ending)
+                self.change(job, **ending)
                 del self._desks[job]
                 del self._live[job]
                 if self.history.order(job) is None:  # it was deleted meanwhile
-                    self._clear(desk.folder)
+                    self.clear(job)
 
     def _do(self, desk: Desk) -> dict[str, Any]:
         try:
             self._work(desk)
+            desk.publish()
         except Cancelled:
             return {"state": "cancelled"}
         except RescoredError as error:
@@ -238,11 +342,7 @@ class Jobs:
                     "remedy": "What was finished is kept; other settings may get further."}
         return {"state": "done", "fraction": 1.0, "left_s": 0.0, "text": ""}
 
-    def _clear(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        self._sounds.drop_unheld()
-
-    def _change(self, job: str, **changes: Any) -> None:
+    def change(self, job: str, **changes: Any) -> None:
         with self._changed:
             before = self._live[job]
             after = self._live[job] = replace(before, number=before.number + 1, **changes)
@@ -253,11 +353,24 @@ class Jobs:
     def _renumber(self) -> None:
         for place, job in enumerate(self._waiting, 1):
             if self._live[job].place != place:
-                self._change(job, place=place)
+                self.change(job, place=place)
 
-    def _sweep(self) -> None:
-        for job in self.history.older_than(self.keep_days * 86400):
-            self.delete(job)
+    def _live_snapshot(self, job: str) -> Snapshot | None:
+        return self._live.get(job)
+
+    def _forget_running(self, job: str) -> bool:
+        with self._changed:
+            running = job in self._desks  # its worker clears the files when it stops
+            if not running:
+                self._live.pop(job, None)
+            return running
+
+
+def _checked(job: str) -> str:
+    """The id, if it can be one: it becomes part of paths."""
+    if not re.fullmatch(r"[\w-]{24}", job, re.ASCII):
+        raise _unknown()
+    return job
 
 
 def _of_hearing(settings: Mapping[str, Any]) -> dict[str, Any]:

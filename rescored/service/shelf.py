@@ -1,7 +1,7 @@
 """What a job leaves in its folder for the page and for downloading, file by file as it is made.
 
-`tracks.json`  the player's tracks and the outline of the waveform; each track an Ogg Vorbis file
-`stems.zip`    the stems as FLAC
+`tracks.json`  the player's tracks and the outline of the waveform
+`sounds.json`  where in the store the tracks (Ogg Vorbis) and `stems.zip` (the stems as FLAC) lie
 `notes.json`   notes (and beats, once found) before the score is done, in the form of the contract
 `song.*`       the files of the contract (output/files.py); `song.json` says all that notes.json does
 `score/`       the engraved pages and their index; `score-narrow/` the same for phones, when asked for
@@ -22,7 +22,7 @@ from ..music import Audio, BeatGrid, Performance, Stems
 from ..output.engraving import Engraving
 from ..output.files import zip_stems
 from ..output.ids import note_id_of
-from .sounds import Sounds
+from .sounds import Room, Sounds
 
 LAYOUTS: dict[str, dict[str, Any]] = {"score": {}, "score-narrow": {"pageWidth": 1000}}  # options of Verovio
 SONG = "song"  # what a job's files are called on disk; only their download has the title
@@ -34,11 +34,12 @@ Kind = Literal["original", "stem", "transcription", "part"]
 
 
 class Shelf:
-    """Writes into one job's folder."""
+    """Writes into one job's folder, and its sounds into the store."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._sounds = Sounds(folder.parent / "sounds")
+    def __init__(self, folder: Path, job: str, sounds: Sounds):
+        self.folder, self.job = folder, job
+        self._sounds = sounds
+        self._held: dict[str, str] = {}
         self._tracks: dict[str, dict[str, Any]] = {}
         self._peaks: list[list[int]] = []
         self._duration_s = 0.0
@@ -46,13 +47,15 @@ class Shelf:
 
     def put_sound(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> None:
         """Keep a sound as a track of the player. `make` is only called if none is kept under `key`."""
-        outline = self._sounds.hold(key, make, self.folder / f"{track}.ogg")
+        room: Room = "stems" if kind in ("original", "stem") else "sounds"
+        self._held[f"{track}.ogg"], outline = self._sounds.hold(self.job, room, key, make)
         self._tracks[track] = {"id": track, "name": name, "kind": kind, "file": f"{track}.ogg"}
         self._peaks = self._peaks or outline.peaks  # of the first: the original, where there is one
         self._duration_s = max(self._duration_s, outline.duration_s)
         _write(self.folder / "tracks.json", {
             "begin_s": self.begin_s, "duration_s": self._duration_s, "peaks": self._peaks,
             "tracks": list(self._tracks.values())})
+        _write(self.folder / "sounds.json", self._held)
 
     def put_notes(self, performance: Performance, grid: BeatGrid | None = None) -> None:
         """Keep the notes as they stand, before there is a score."""
@@ -64,26 +67,28 @@ class Shelf:
             "notes": [asdict(note) for note in performance.notes], "beats": beats,
             "performance": {"parts": [asdict(part) for part in performance.parts]}})
 
-    def put_pages(self, layout: str) -> None:
-        """Engrave the saved MusicXML; keep the pages, their sizes, and on which page each note stands first."""
-        musicxml = (self.folder / f"{SONG}.musicxml").read_text(encoding="utf-8")
-        engraving = Engraving(musicxml, adjustPageHeight=True, **LAYOUTS[layout])
-        folder = self.folder / layout
-        folder.mkdir(exist_ok=True)
-        page_of: dict[str, int] = {}
-        sizes: list[tuple[float, float]] = []
-        for page in range(1, engraving.pages + 1):
-            svg = engraving.svg(page)
-            sizes += [(float(w), float(h)) for w, h in _VIEW_BOX.findall(svg[:400])]
-            (folder / f"{page}.svg").write_text(svg, encoding="utf-8")
-            for element in _NOTE.findall(svg):
-                page_of.setdefault(note_id_of(element), page)
-        _write(folder / "index.json", {"pages": sizes, "page_of": page_of})
-
     def put_stems(self, stems: Stems, title: str) -> None:
         """Keep the stems as one ZIP of FLAC files."""
-        self._sounds.hold_bytes(
-            f"{fingerprint(stems)}.zip", partial(zip_stems, stems, title), self.folder / "stems.zip")
+        self._held["stems.zip"] = f"stems/{fingerprint(stems)}.flac.zip"
+        self._sounds.hold_bytes(self.job, self._held["stems.zip"], partial(zip_stems, stems, title))
+        _write(self.folder / "sounds.json", self._held)
+
+
+def put_pages(folder: Path, layout: str) -> None:
+    """Engrave the saved MusicXML; keep the pages, their sizes, and on which page each note stands first."""
+    musicxml = (folder / f"{SONG}.musicxml").read_text(encoding="utf-8")
+    engraving = Engraving(musicxml, adjustPageHeight=True, **LAYOUTS[layout])
+    folder = folder / layout
+    folder.mkdir(exist_ok=True)
+    page_of: dict[str, int] = {}
+    sizes: list[tuple[float, float]] = []
+    for page in range(1, engraving.pages + 1):
+        svg = engraving.svg(page)
+        sizes += [(float(w), float(h)) for w, h in _VIEW_BOX.findall(svg[:400])]
+        (folder / f"{page}.svg").write_text(svg, encoding="utf-8")
+        for element in _NOTE.findall(svg):
+            page_of.setdefault(note_id_of(element), page)
+    _write(folder / "index.json", {"pages": sizes, "page_of": page_of})
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,27 +1,29 @@
 """Sounds for the page, kept once for the same content: Ogg Vorbis and the outline of the waveform.
 
-Jobs hold them by hard links, so a second run with another setting encodes nothing again, and what no
-job holds any more is found by its link count.
+They lie in the store by key, "stems" (what was recorded) apart from "sounds" (what rescored plays), since
+they are not kept equally long. The history knows which jobs need which, so a second run with another
+setting encodes nothing again, and what no job needs any more can go.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import threading
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from ..bucket import Bucket
 from ..music import Audio
+from .history import History
+
+Room = Literal["stems", "sounds"]
 
 OUTLINE_HZ = 50
 VORBIS_QUALITY = 0.5  # libsndfile's 0..1: "q5", about 160 kbit/s; 5.4 MB for four minutes of stereo
-
-_lock = threading.Lock()  # nothing is dropped between being made and being held
 
 
 @dataclass(frozen=True)
@@ -33,50 +35,45 @@ class Outline:
 
 
 class Sounds:
-    """The sounds in one folder, by key."""
+    """The sounds in a store; `history` keeps who needs them."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, bucket: Bucket, history: History):
+        self.bucket, self.history = bucket, history
 
-    def hold(self, key: str, make: Callable[[], Audio], as_file: Path) -> Outline:
-        """Link the sound of this key to `as_file`; it is made only if it is not kept yet."""
-        with _lock:
-            ogg, outline = self.folder / f"{key}.ogg", self.folder / f"{key}.json"
-            if not outline.is_file() or not ogg.is_file():
-                sound = make()
-                write_vorbis(sound, aside := ogg.with_suffix(".part"))
-                aside.replace(ogg)
-                aside.write_text(json.dumps([sound.duration_s, peaks(sound)]))
-                aside.replace(outline)
-            _link(ogg, as_file)
-            return Outline(*json.loads(outline.read_text()))
+    def hold(self, job: str, room: Room, key: str, make: Callable[[], Audio]) -> tuple[str, Outline]:
+        """The name and the outline of the sound of this key; it is made only if it is not kept yet."""
+        ogg, outline = f"{room}/{key}.ogg", f"{room}/{key}.json"
+        self.history.hold(job, ogg)
+        try:
+            known = Outline(*json.loads(self.bucket.read(outline)))
+            if self.bucket.exists(ogg):
+                self.bucket.touch(ogg)
+                self.bucket.touch(outline)
+                return ogg, known
+        except FileNotFoundError:
+            pass
+        sound = make()
+        with tempfile.TemporaryDirectory() as aside:
+            write_vorbis(sound, made := Path(aside) / "sound.ogg")
+            self.bucket.put(ogg, made)
+        known = Outline(sound.duration_s, peaks(sound))
+        self.bucket.write(outline, json.dumps([known.duration_s, known.peaks]).encode())
+        return ogg, known
 
-    def hold_bytes(self, name: str, make: Callable[[], bytes], as_file: Path) -> None:
+    def hold_bytes(self, job: str, name: str, make: Callable[[], bytes]) -> None:
         """The same for any file."""
-        with _lock:
-            kept = self.folder / name
-            if not kept.is_file():
-                (aside := kept.with_suffix(".part")).write_bytes(make())
-                aside.replace(kept)
-            _link(kept, as_file)
+        self.history.hold(job, name)
+        if self.bucket.exists(name):
+            self.bucket.touch(name)
+        else:
+            self.bucket.write(name, make())
 
-    def drop_unheld(self) -> None:
-        """Remove the sounds that no job holds any more."""
-        with _lock:
-            for kept in [*self.folder.glob("*.ogg"), *self.folder.glob("*.zip")]:
-                if kept.stat().st_nlink == 1:
-                    kept.unlink()
-                    kept.with_suffix(".json").unlink(missing_ok=True)
-
-
-def _link(kept: Path, to: Path) -> None:
-    """One file under two names; a copy where the disk has no links."""
-    to.unlink(missing_ok=True)
-    try:
-        os.link(kept, to)
-    except OSError:
-        shutil.copyfile(kept, to)
+    def release(self, job: str) -> None:
+        """Remove the sounds that this job alone needed."""
+        for name in self.history.release(job):
+            self.bucket.remove(name)
+            if name.endswith(".ogg"):
+                self.bucket.remove(f"{name.removesuffix('.ogg')}.json")
 
 
 def write_vorbis(sound: Audio, path: Path) -> None:

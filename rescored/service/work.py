@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..bucket import default_folder
 from ..codec import fingerprint
 from ..hearing.links import is_link
 from ..hearing.sources import open_source
@@ -20,7 +21,7 @@ from ..stage import Event
 from ..store import Store
 from .jobs import Desk
 from .progress import Progress
-from .shelf import SONG, Kind, Shelf
+from .shelf import SONG, Kind, Shelf, put_pages
 
 
 def work(desk: Desk, store: Store) -> None:
@@ -34,7 +35,7 @@ class _Transcribing:
     def __init__(self, desk: Desk, store: Store):
         self.desk, self.store = desk, store
         self.settings = Settings().changed(desk.order.settings)
-        self.shelf = Shelf(desk.folder)
+        self.shelf = Shelf(desk.folder, desk.order.job, desk.sounds)
         self.progress = Progress(self.settings, "audio", desk.history.pace())
         self.performance: Performance | None = None
         self.heard: tuple[Note, ...] = ()
@@ -44,8 +45,8 @@ class _Transcribing:
         order = self.desk.order
         self.step("open_source")
         recording = open_source(
-            order.source if is_link(order.source) else self.desk.folder / order.source, title=order.title,
-            max_minutes=self.settings.audio.max_minutes, fetched=self.store.folder / "fetched",
+            order.source if is_link(order.source) else self.desk.source(), title=order.title,
+            max_minutes=self.settings.audio.max_minutes, fetched=default_folder() / "fetched",
             report=partial(self.step, "open_source"))
         self.desk.tell(title=recording.title)
         self.progress = Progress(self.settings, recording.kind, self.desk.history.pace())
@@ -70,6 +71,8 @@ class _Transcribing:
         if event.state == "done":
             self.keep(event.stage.partition(":")[0], event.result)
             self.progress.learn(event, self.desk.history)
+            if not event.cached:
+                self.desk.history.add_timing(self.desk.order.job, event.stage, event.seconds)
 
     def keep(self, stage: str, result: Any) -> None:
         """Put a stage's result on the shelf where the page can show it."""
@@ -107,7 +110,7 @@ class _Transcribing:
         """The files to take away, and the score's pages."""
         save(result, self.desk.folder, SONG)
         self.desk.made("files")
-        self.shelf.put_pages("score")
+        put_pages(self.desk.folder, "score")
         self.desk.made("score")
 
     def sound(self, performance: Performance) -> None:

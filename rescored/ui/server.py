@@ -1,9 +1,9 @@
 """The page as a server: Gradio at `/`, its own routes for what the page fetches, and a health check.
 
 `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` (or `PORT`) say where, `RESCORED_SLOTS` how many jobs run at
-once, `RESCORED_KEEP_DAYS` how long results are kept, `RESCORED_STORE` where; service/limits.py names the
-limits. `FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told apart by address. No request
-leaves the machine: the browser is told so by a content policy.
+once, `RESCORED_STORE` where everything is kept (bucket.py) and `RESCORED_KEEP_DAYS` how long (store.py);
+service/limits.py names the limits. `FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told
+apart by address. No request leaves the machine: the browser is told so by a content policy.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import json
 import math
 import os
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -33,7 +36,7 @@ from ..errors import InputError, LimitReached
 from ..output.files import safe_name
 from ..service.jobs import Jobs
 from ..service.limits import Limits
-from ..service.shelf import SONG, Shelf
+from ..service.shelf import SONG, put_pages
 from ..service.work import work
 from ..store import Store
 from .page import LANDING, build, example_job
@@ -80,14 +83,17 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
 
     @app.get("/media/{job}/{path:path}")
     def media(job: str, path: str, request: Request) -> Response:
-        folder = found(job)
+        found(job)
         if not _SERVED.fullmatch(path):
             raise HTTPException(404)
-        file = folder / path
-        if path == "score-narrow/index.json" and jobs.snapshot(job).made.get("score"):
-            Shelf(folder).put_pages("score-narrow")
-        if not file.is_file():
-            raise HTTPException(404)
+        try:
+            if path == "tracks.json":
+                return Response(json.dumps(heard_still(jobs, job)), media_type="application/json")
+            file = jobs.file(job, path)
+        except FileNotFoundError as error:
+            if path != "score-narrow/index.json" or not jobs.snapshot(job).made.get("score"):
+                raise HTTPException(404) from error
+            file = engrave_narrow(jobs, job)
         name = None
         if "download" in request.query_params:
             title = safe_name(jobs.snapshot(job).title)
@@ -96,10 +102,9 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
             return Response(file.read_bytes(), media_type="application/json")
         return FileResponse(file, filename=name, headers={"Cache-Control": "private, no-cache"})
 
-    def found(job: str) -> Path:
+    def found(job: str) -> None:
         try:
             jobs.snapshot(job)
-            return jobs.job_folder(job)
         except InputError as error:
             raise HTTPException(404, str(error)) from error
 
@@ -117,6 +122,25 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
         max_file_size=int(jobs.limits.allowance.max_mb * 1e6) or None, allowed_paths=[], show_error=True,
         ssr_mode=False, pwa=False)
     return app
+
+
+def heard_still(jobs: Jobs, job: str) -> dict[str, Any]:
+    """A job's tracks.json without the tracks whose sound is not kept any more: stems go before scores."""
+    tracks: dict[str, Any] = json.loads(jobs.file(job, "tracks.json").read_bytes())
+    held = json.loads(jobs.file(job, "sounds.json").read_bytes())
+    tracks["tracks"] = [track for track in tracks["tracks"] if jobs.bucket.exists(held.get(track["file"], ""))]
+    return tracks
+
+
+def engrave_narrow(jobs: Jobs, job: str) -> Path:
+    """The score for phones, made when it is first asked for; its index."""
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copyfile(jobs.file(job, f"{SONG}.musicxml"), Path(aside) / f"{SONG}.musicxml")
+        put_pages(Path(aside), "score-narrow")
+        pages = sorted(Path(aside).glob("score-narrow/*"), key=lambda page: page.suffix == ".json")  # the index last
+        for page in pages:
+            jobs.add_file(job, f"score-narrow/{page.name}", page.read_bytes())
+    return jobs.file(job, "score-narrow/index.json")
 
 
 async def stream(jobs: Jobs, job: str) -> AsyncIterator[str]:
@@ -140,8 +164,7 @@ def main() -> None:
     plugins.load()
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
     store = Store()
-    keep_days = float(os.environ.get("RESCORED_KEEP_DAYS", 30))
-    jobs = Jobs(store.folder / "jobs", partial(work, store=store), slots=slots, keep_days=keep_days,
+    jobs = Jobs(store.bucket, partial(work, store=store), slots=slots, keep_days=store.lifetimes.days,
                 limits=Limits.from_environment())
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)

@@ -1,0 +1,1 @@
+"""How the tables of history.py came about, step by step (Alembic); `History` takes the steps that are missing."""
