@@ -37,6 +37,7 @@ from rescored.hearing.midi import read_midi
 from rescored.hearing.sources import open_source
 from rescored.music import PIANO, BeatGrid, Note, Performance, Score, TimeSignature
 from rescored.notation.hands import split_hands
+from rescored.notation.metre import find_metre
 from rescored.notation.quantise import quantise
 from rescored.notation.score import write_score
 from rescored.notation.spelling import spell
@@ -228,12 +229,22 @@ def simulated(score: Written, random: np.random.Generator) -> tuple[Performance,
 # ---------------------------------------------------------------- figures
 
 
+def found(name: str, performance: Performance, cache: Path) -> BeatGrid:
+    """The grid that the program finds by itself."""
+    grids = pickle.loads(cache.read_bytes()) if cache.exists() else {}
+    if name not in grids:
+        grids[name] = find_metre(performance, settings=Settings().metre)
+        cache.write_bytes(pickle.dumps(grids))
+    return grids[name]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=("asap_dev", "corpus"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("build/piano_scores.pkl"))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--found", action="store_true", help="beats as `find_metre` finds them (kept beside the cache)")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--change", dest="changes", action="append", default=[], metavar="SECTION.NAME=VALUE")
     args = parser.parse_args()
@@ -245,6 +256,8 @@ def main() -> None:
     for name, performance, grid, reference in pieces:
         if args.only and not any(part in name for part in args.only):
             continue
+        if args.found:
+            grid = found(name, performance, args.cache.parent / f"grids-{args.set}.pkl")
         began = time.process_time()
         score = notate(performance, grid, settings)
         seconds = time.process_time() - began
