@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 DATA   ?= ../shared/data
 
-.PHONY: app setup test lint bench bench-page notebooks clean
+.PHONY: app setup test lint bench bench-page bench-rhythms notebooks clean
 
 app: setup  # on one's own machine nobody needs to be limited by the hour
 	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} $(BIN)/python app.py
@@ -22,6 +22,9 @@ bench: $(VENV)/.installed-tests
 
 bench-page: $(VENV)/.installed-tests
 	$(BIN)/python tools/bench_page.py
+
+bench-rhythms: $(VENV)/.installed-tests
+	$(BIN)/python tools/bench_rhythms.py
 
 notebooks: setup
 	$(BIN)/jupyter lab notebooks

@@ -80,8 +80,13 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
 def notate(performance: Performance, settings: Settings, run: Runner, *, title: str = "") -> tuple[BeatGrid, Score]:
     """Performed notes to a score, and the grid that maps between their times and its measures."""
     grid = run(find_metre, performance, settings=settings.metre)
+    return grid, notate_on(grid, performance, settings, run, title=title)
+
+
+def notate_on(grid: BeatGrid, performance: Performance, settings: Settings, run: Runner, *, title: str = "") -> Score:
+    """Performed notes to a score on beats and measures that are known."""
     placed = run(quantise, performance, grid, settings=settings.quantise)
     staved = run(split_hands, placed, performance, settings=settings.hands)
     voiced = run(find_voices, staved, grid, performance, settings=settings.voices)
     spelled = run(spell, voiced, grid, performance.parts, settings=settings.spelling)
-    return grid, run(write_score, spelled, grid, performance, title, settings=settings.score)
+    return run(write_score, spelled, grid, performance, title, settings=settings.score)

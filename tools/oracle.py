@@ -36,28 +36,16 @@ from rescored.expressive import perform
 from rescored.hearing.midi import read_midi
 from rescored.hearing.sources import open_source
 from rescored.music import PIANO, BeatGrid, Note, Performance, Score, TimeSignature
-from rescored.notation.hands import split_hands
 from rescored.notation.metre import find_metre
-from rescored.notation.quantise import quantise
-from rescored.notation.score import write_score
-from rescored.notation.spelling import spell
-from rescored.notation.voices import find_voices
 from rescored.output.readability import readability
+from rescored.pipeline import notate_on
 from rescored.settings import Settings
+from rescored.stage import Runner
 
 SHOWN = ("ioi", "duration", "staff", "spelling", "voices", "clutter")
 CORPUS = ("mozart/k545", "chopin", "joplin", "cpebach", "schoenberg/opus19", "schumann_clara", "schumann_robert",
           "schubert", "beach", "johnson_j_r", "weber", "demos")
 CHORALES = 24
-
-
-def notate(performance: Performance, grid: BeatGrid, settings: Settings) -> Score:
-    """Everything after the metre."""
-    placed = quantise(performance, grid, settings=settings.quantise)
-    staved = split_hands(placed, performance, settings=settings.hands)
-    voiced = find_voices(staved, grid, performance, settings=settings.voices)
-    spelled = spell(voiced, grid, performance.parts, settings=settings.spelling)
-    return write_score(spelled, grid, performance, "", settings=settings.score)
 
 
 def written(score: Score) -> Written:
@@ -123,7 +111,8 @@ def asap(data: Path) -> Iterator[tuple[str, Performance, BeatGrid, Written]]:
         beats = json.loads((folder / "timed.json").read_text())["beats"]
         columns = (np.array([float(b[k]) for b in beats]) for k in ("time_s", "ql", "bar", "beat"))
         grid = grid_of(*columns, list(reference.measures.metres))
-        performance = read_midi(open_source(str(folder / "performance.mid"), max_minutes=60), (0.0, 1e9), settings=Settings().notes)
+        recording = open_source(str(folder / "performance.mid"), max_minutes=60)
+        performance = read_midi(recording, settings=Settings().notes)
         yield piece["name"], performance, grid, reference
 
 
@@ -199,7 +188,7 @@ def corpus(cache: Path, seeds: int) -> Iterator[tuple[str, Performance, BeatGrid
 
 def simulated(score: Written, random: np.random.Generator) -> tuple[Performance, BeatGrid]:
     """A pianist's performance and its true grid."""
-    first = [m for m in score.measures.measures]
+    first = list(score.measures.measures)
     metres = list(score.measures.metres)
     _, numerator, denominator = metres[0]
     signature = TimeSignature(1, Fraction(0), numerator, denominator)
@@ -213,7 +202,8 @@ def simulated(score: Written, random: np.random.Generator) -> tuple[Performance,
                   enumerate(zip(played.onset_s, played.offset_s, pitch, played.velocity, strict=True)))
     rows = []
     for k, (at, size) in enumerate(first):
-        metre = next(TimeSignature(1, Fraction(0), n, d) for a, n, d in reversed(metres) if a <= at + 1e-6 or a == metres[0][0])
+        metre = next(TimeSignature(1, Fraction(0), n, d) for a, n, d in reversed(metres)
+                     if a <= at + 1e-6 or a == metres[0][0])
         step, full = float(metre.beat_ql), float(metre.measure_ql)
         missing = full - size if at < zero else 0.0
         for j, x in enumerate(np.arange(at, at + size - 1e-6, step)):
@@ -259,7 +249,7 @@ def main() -> None:
         if args.found:
             grid = found(name, performance, args.cache.parent / f"grids-{args.set}.pkl")
         began = time.process_time()
-        score = notate(performance, grid, settings)
+        score = notate_on(grid, performance, settings, Runner())
         seconds = time.process_time() - began
         mine = written(score)
         figures = score_figures(mine, reference)

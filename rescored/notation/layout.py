@@ -176,7 +176,8 @@ def _graces(notes: list[WrittenNote], blank: Symbol, onset_s: Mapping[str, float
 
 
 @lru_cache(maxsize=256)
-def _ruler(numerator: int, denominator: int) -> Ruler:
+def ruler(numerator: int, denominator: int) -> Ruler:
+    """The metrical levels of a time signature."""
     signature = TimeSignature(1, to_ql(0), numerator, denominator)
     measure, beat = to_ticks(signature.measure_ql), to_ticks(signature.beat_ql)
     count = measure // beat
@@ -195,7 +196,7 @@ def _ruler(numerator: int, denominator: int) -> Ruler:
 
 def ruler_of(measure: Measure) -> Ruler:
     """The metrical levels of a measure."""
-    return _ruler(measure.numerator, measure.denominator)
+    return ruler(measure.numerator, measure.denominator)
 
 
 # ---------------------------------------------------------------- tuplets

@@ -19,6 +19,7 @@ from ..music import BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voic
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
+from .layout import SHORTEST, ruler
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 
@@ -35,6 +36,7 @@ class Weights:
     rest: float = 1.4  # ends before the next onset of the hand, so that a rest follows
     off_beat: float = 1.0  # ... and not on a beat
     legato: float = 1.2  # keys are let go this much early
+    tie: float = 0.3  # the value takes two symbols
     touch_s: float = 0.03  # lengths below this say nothing
     chord: float = 2.0  # notes struck together end together if their lengths differ by less than this factor
 
@@ -49,7 +51,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=1)
+@stage(version=2)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, *, settings: VoiceSettings, report: Report = silent
 ) -> Voiced:
@@ -135,11 +137,11 @@ def _likely_ends(
     onset_s = grid.seconds_at(onset / PER_QUARTER)
     touch = grid.ql_at(onset_s + weights.touch_s) * PER_QUARTER - onset
     longer = np.where(pedalled, weights.longer_pedalled, weights.longer)
-    beat, part, start = _beats(onset, grid)
+    beat, part, start, levels = _beats(onset, grid)
     w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, weights.rest,
-                  weights.off_beat, weights.legato])
+                  weights.off_beat, weights.legato, weights.tie])
     fill = round(settings.fill_gaps_ql * PER_QUARTER)
-    end: Ints = _choose_ends(onset, held, touch, longer, staff, pitch, beat, part, start, fill, w)
+    end: Ints = _choose_ends(onset, held, touch, longer, staff, pitch, beat, part, start, levels, fill, w)
     together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for i, key in enumerate(zip(onset.tolist(), staff.tolist(), strict=True)):
         together[key].append(i)
@@ -152,21 +154,51 @@ def _likely_ends(
     return end
 
 
-def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints]:
+def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
     """For every onset, in ticks, shape (n,): a beat, its natural part (half, or third if compound), and
-    where the time signature in force begins, from which beats are counted."""
+    where the time signature in force begins, from which beats are counted; and the metrical levels of that
+    time signature (layout.Ruler.spans), shape (n, levels)."""
     signatures = grid.time_signatures
     starts = np.array([to_ticks(s.ql) for s in signatures], dtype=np.int64)
     k = np.maximum(np.searchsorted(starts, onset, side="right") - 1, 0)
     beat = np.array([to_ticks(s.beat_ql) for s in signatures], dtype=np.int64)
     parts = np.array([3 if s.compound else 2 for s in signatures], dtype=np.int64)
-    return beat[k], (beat // parts)[k], starts[k]
+    spans = [ruler(s.numerator, s.denominator).spans for s in signatures]
+    levels = np.array([(*s, *(s[-1],) * (max(map(len, spans)) - len(s))) for s in spans], dtype=np.int64)
+    return beat[k], (beat // parts)[k], starts[k], levels[k]
+
+
+@njit(cache=True)
+def _takes_two(a: int, b: int, beat: int, compound: bool, spans: Ints) -> bool:
+    """Whether a note from `a` to `b`, counted from the start of a measure, cannot be one symbol.
+
+    The rule is layout's; where a place belongs to a tuplet nothing is said.
+    """
+    if a % SHORTEST or b % SHORTEST:
+        return False
+    units = (b - a) // SHORTEST
+    while units % 2 == 0:
+        units //= 2
+    if units not in (1, 3, 7) or a // spans[0] != (b - 1) // spans[0]:
+        return True
+    first, last, inside = len(spans), len(spans), len(spans)
+    for i in range(len(spans) - 1, -1, -1):
+        first = i if a % spans[i] == 0 else first
+        last = i if b % spans[i] == 0 else last
+        inside = i if (b - 1) // spans[i] > a // spans[i] else inside
+    if inside == len(spans):
+        return False
+    if compound and spans[inside] >= beat:
+        return not (first <= inside and a % beat == 0 and b % beat == 0)
+    if first <= inside:
+        return False
+    return first > inside + 1 or not ((units == 1 and (a + b) // 2 % spans[inside] == 0) or last < inside)
 
 
 @njit(cache=True)
 def _choose_ends(
     onset: Ints, held: Floats, touch: Floats, longer: Floats, staff: Ints, pitch: Ints, beat: Ints, part: Ints,
-    start: Ints, fill: int, w: Floats,
+    start: Ints, levels: Ints, fill: int, w: Floats,
 ) -> Ints:
     """The cheapest end of every note; never after the same key is struck again. Sorted by onset."""
     n = len(onset)
@@ -176,6 +208,8 @@ def _choose_ends(
         released = max(held[i], 0.0) + touch[i]
         lasted = released + (w[6] - 1.0) * max(held[i], 0.0)
         best, choice = 1e18, onset[i] + part[i]
+        compound = 3 * part[i] == beat[i]
+        phase = (onset[i] - start[i]) % levels[i, 0]
         limit, following = far, far
         rank = 0
         j = i + 1
@@ -198,6 +232,8 @@ def _choose_ends(
                 break
             octaves = np.log2((length + touch[i]) / lasted)
             cost = longer[i] * octaves if octaves > 0 else -w[0] * octaves
+            if w[7] > 0 and _takes_two(phase, phase + length, beat[i], compound, levels[i]):
+                cost += w[7]
             cost += w[1] * np.log2(rank) + (w[2] if rank > 1 else 0.0) + w[3] * min(near, 12) / 12
             if cost < best:
                 best, choice = cost, at
@@ -207,6 +243,8 @@ def _choose_ends(
             cost = (longer[i] * octaves if octaves > 0 else -w[0] * octaves) + w[4]
             if (e - start[i]) % beat[i] != 0:
                 cost += w[5]
+            if w[7] > 0 and _takes_two(phase, phase + e - onset[i], beat[i], compound, levels[i]):
+                cost += w[7]
             if cost < best:
                 best, choice = cost, e
                 if e < following <= e + fill:
