@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -53,13 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
-        "transcribe", help="write the score of recordings, MIDI performances or YouTube links",
+        "transcribe", help="write the score of recordings, MIDI performances, YouTube links or a saved song.json",
         epilog="Each song.wav becomes song.musicxml, song.pdf, song.mid ... in DIR. One bad input does not stop "
                "the others; the exit code is 2 if any failed.")
-    command.add_argument("inputs", nargs="+", metavar="INPUT", help="an audio, video or MIDI file, or a link")
+    command.add_argument("inputs", nargs="+", metavar="INPUT",
+                         help="an audio, video or MIDI file, a saved song.json, or a link")
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (default: here)")
-    command.add_argument("--preset", default="solo-piano", metavar="NAME",
-                         help=f"what is in the recording: {', '.join(PRESETS)}, or a JSON file of settings")
+    command.add_argument("--preset", metavar="NAME", help=f"what is in the recording: {', '.join(PRESETS)}, or a JSON "
+                         "file of settings (default: solo-piano, or what a saved song.json was made with)")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="changes",
                          help="change a setting (`rescored settings` lists them); may be given several times")
     command.add_argument("--passage", metavar="FROM-TO", help="only this passage, such as 0:30-1:10 or 90-")
@@ -101,7 +102,9 @@ class _Outcome:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
-    settings = Settings.preset(options.preset).changed(_changes(options.changes) | _passage(options.passage))
+    changes = _changes(options.changes) | _passage(options.passage)
+    settings = Settings.preset(options.preset or "solo-piano").changed(changes)
+    of_saved = None if options.preset else changes
     from .store import Store
 
     try:
@@ -112,7 +115,7 @@ def _transcribe(options: argparse.Namespace) -> int:
     for source in options.inputs:
         try:
             with _progress(source) as listen:
-                text = _one(source, options.out, taken, settings, store, listen, stems=options.stems)
+                text = _one(source, options.out, taken, settings, of_saved, store, listen, stems=options.stems)
             outcomes.append(_Outcome(source, "done", text))
         except RescoredError as error:
             outcomes.append(_Outcome(source, "failed", str(error)))
@@ -124,18 +127,21 @@ def _transcribe(options: argparse.Namespace) -> int:
     return BROKEN if "broken" in states else FAILED if "failed" in states else 0
 
 
-def _one(source: str, folder: Path, taken: set[str], settings: Settings, store: Store, listen: Listener, *,
-         stems: bool) -> str:
-    """Transcribe one input into the folder; says in a line what came out."""
+def _one(source: str, folder: Path, taken: set[str], settings: Settings, of_saved: Mapping[str, str | float] | None,
+         store: Store, listen: Listener, *, stems: bool) -> str:
+    """Transcribe one input into the folder; says in a line what came out. `of_saved`: changes of the settings
+    that a saved transcription was made with, which then count instead of `settings`."""
     from .hearing.sources import open_source
-    from .output.files import save
-    from .pipeline import transcribe
+    from .output.files import load, save
+    from .pipeline import saved_settings, transcribe
     from .stage import Event
 
     def report(fraction: float, text: str = "") -> None:
         listen(Event("open_source", "running", fraction, text))
 
     recording = open_source(source, max_minutes=settings.audio.max_minutes, report=report)
+    if recording.kind == "saved" and of_saved is not None:
+        settings = saved_settings(load(recording.path)).changed(of_saved)
     name = _free_name(source, recording, taken)
     transcription = transcribe(recording, settings, store=store, listen=listen)
     save(transcription, folder, name, stems=stems)

@@ -36,7 +36,7 @@ class Recording:
 
     path: str
     title: str
-    kind: Literal["audio", "midi"]
+    kind: Literal["audio", "midi", "saved"]
     sha256: str  # of the file's bytes: the recording's identity in the store
     url: str = ""
 
@@ -191,6 +191,139 @@ class Performance:
     def velocities(self) -> Ints:
         """Velocity of every note, shape (n,)."""
         return np.array([n.velocity for n in self.notes], dtype=np.int64)
+
+
+# ---------------------------------------------------------------- what the user corrected (seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRef:
+    """A note that a correction is about: its id, and what it was then, to find it again once ids are new."""
+
+    id: str
+    onset_s: float
+    pitch: int
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A note that was not heard."""
+
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Candidates that are notes after all."""
+
+    notes: tuple[NoteRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Notes that are none."""
+
+    notes: tuple[NoteRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Notes that begin earlier or later, higher or lower; their length stays."""
+
+    notes: tuple[NoteRef, ...]
+    dt_s: float = 0.0
+    semitones: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Notes that end earlier or later."""
+
+    notes: tuple[NoteRef, ...]
+    dt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A note that is two: the second begins at `at_s` and is called `new_id`."""
+
+    note: NoteRef
+    at_s: float
+    new_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Notes of one pitch that are one: the first, from the first onset to the last offset."""
+
+    notes: tuple[NoteRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetPart:
+    """Notes that another part plays."""
+
+    notes: tuple[NoteRef, ...]
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetStaff:
+    """Notes that the other hand plays: 1 = the upper staff."""
+
+    notes: tuple[NoteRef, ...]
+    staff: int
+
+
+@dataclass(frozen=True, slots=True)
+class Respell:
+    """A note that has another name: F sharp, not G flat."""
+
+    note: NoteRef
+    step: str
+    alter: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDuration:
+    """Notes that are written longer or shorter than they were taken to be."""
+
+    notes: tuple[NoteRef, ...]
+    duration_ql: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A measure, by where it sounds, that was looked at and is fine."""
+
+    start_s: float
+    end_s: float
+
+
+Edit = (
+    Add | Accept | Delete | Move | Resize | Split | Merge | SetPart | SetStaff | Respell | SetDuration | Check
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user decided about single written notes, by id; it overrules what a stage finds."""
+
+    staff: Mapping[str, int] = field(default_factory=dict)
+    spelling: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # step, alter
+    duration_ql: Mapping[str, Fraction] = field(default_factory=dict)
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Result of `replay`: the performance as corrected, and what notation has to heed."""
+
+    performance: Performance
+    wishes: Wishes
 
 
 # ---------------------------------------------------------------- the map between the two
@@ -502,4 +635,6 @@ class Transcription:
     score: Score
     warnings: tuple[str, ...] = ()
     stems: Stems | None = field(default=None, compare=False)
+    edits: tuple[Edit, ...] = ()  # in the order they were made
+    heard: Performance | None = None  # before the edits, where there are any; `performance` is after them
 

@@ -2,7 +2,8 @@
 
     recording -> audio -> stems -> notes  \\
                      \\--> pulse ---------> performance -> grid -> places -> hands -> voices
-    MIDI file ---------------------------/               -> spelling -> score
+    MIDI file ---------------------------/      ^        -> spelling -> score
+                                              edits
 
 `hear` works in seconds, `notate` in quarter lengths; they meet only in `Performance`. Each stage is
 a pure function run by `Runner`, which keeps its result by content and settings (stage.py, store.py).
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .edits import replay
 from .hearing.assemble import assemble
 from .hearing.audio import decode
 from .hearing.midi import read_midi
@@ -19,13 +21,25 @@ from .hearing.pulse import find_tracker, track_pulse
 from .hearing.separate import find_separator, separate
 from .hearing.sources import open_source
 from .hearing.transcribe import detect_notes, stems_to_hear
-from .music import BeatGrid, Performance, Recording, Score, Source, Stems, Transcription
+from .music import (
+    NO_WISHES,
+    BeatGrid,
+    Edit,
+    Edited,
+    Performance,
+    Recording,
+    Score,
+    Source,
+    Stems,
+    Transcription,
+)
 from .notation.hands import split_hands
 from .notation.metre import find_metre
 from .notation.quantise import quantise
 from .notation.score import write_score
 from .notation.spelling import spell
 from .notation.voices import find_voices
+from .output.files import load
 from .settings import Settings
 from .stage import Listener, Runner, unheard
 from .store import Store
@@ -35,28 +49,53 @@ def transcribe(
     source: str | Path | Recording,
     settings: Settings | None = None,
     *,
+    edits: tuple[Edit, ...] | None = None,
     store: Store | None = None,
     listen: Listener = unheard,
 ) -> Transcription:
     """A recording (audio or video file, performance MIDI, link) as a score.
 
-    `store` keeps every stage's result, so that a second run with one setting changed only re-runs
-    what depends on it; None keeps nothing. `listen` gets an `Event` for everything that happens and
-    may raise `Cancelled`. Raises `RescoredError` for anything that the user can put right.
+    `edits` are replayed on what was heard. A saved transcription (song.json) is written anew from what was
+    heard then, where `settings` and `edits` of None mean its own. `store` keeps every stage's result, so that a
+    second run with one setting changed only re-runs what depends on it; None keeps nothing. `listen` gets an
+    `Event` for everything that happens and may raise `Cancelled`. Raises `RescoredError` for anything that the
+    user can put right.
     """
-    settings = settings or Settings()
+    limits = settings or Settings()
     run = Runner(store, listen)
-    recording = source if isinstance(source, Recording) else open_source(source, max_minutes=settings.audio.max_minutes)
-    performance, stems, heard_by = hear(recording, settings, run)
-    grid, score = notate(performance, settings, run, title=recording.title)
+    recording = source if isinstance(source, Recording) else open_source(source, max_minutes=limits.audio.max_minutes)
+    if recording.kind == "saved":
+        saved = load(recording.path)
+        return renotate(saved, settings or saved_settings(saved), saved.edits if edits is None else edits, run)
+    heard, stems, heard_by = hear(recording, limits, run)
+    about = Source(
+        title=recording.title, kind=recording.kind, sha256=recording.sha256, url=recording.url,
+        duration_s=heard.duration_s, separator=stems.separator if stems else "none",
+        transcribers=heard_by, tracker=heard.pulse.tracker if heard.pulse else "",
+    )
+    return _written(about, heard, limits, edits or (), run, stems)
+
+
+def renotate(transcription: Transcription, settings: Settings, edits: tuple[Edit, ...], run: Runner) -> Transcription:
+    """The transcription written anew from what was heard, with these edits and no others; no model runs."""
+    heard = transcription.heard or transcription.performance
+    return _written(transcription.source, heard, settings, edits, run, transcription.stems)
+
+
+def saved_settings(transcription: Transcription) -> Settings:
+    """The settings that a transcription was made with, as far as they still exist."""
+    known = Settings().as_dict()
+    return Settings().changed({name: value for name, value in transcription.settings.items() if name in known})
+
+
+def _written(
+    source: Source, heard: Performance, settings: Settings, edits: tuple[Edit, ...], run: Runner, stems: Stems | None
+) -> Transcription:
+    edited = run(replay, heard, edits)
+    grid, score = notate(heard, settings, run, title=source.title, edited=edited)
     return Transcription(
-        source=Source(
-            title=recording.title, kind=recording.kind, sha256=recording.sha256, url=recording.url,
-            duration_s=performance.duration_s, separator=stems.separator if stems else "none",
-            transcribers=heard_by, tracker=performance.pulse.tracker if performance.pulse else "",
-        ),
-        settings=settings.as_dict(), performance=performance, grid=grid, score=score,
-        warnings=performance.warnings, stems=stems,
+        source=source, settings=settings.as_dict(), performance=edited.performance, grid=grid, score=score,
+        warnings=edited.performance.warnings, stems=stems, edits=edits, heard=heard if edits else None,
     )
 
 
@@ -77,16 +116,25 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
     return performance, stems, tuple(sorted({h.transcriber for h in heard.values()}))
 
 
-def notate(performance: Performance, settings: Settings, run: Runner, *, title: str = "") -> tuple[BeatGrid, Score]:
-    """Performed notes to a score, and the grid that maps between their times and its measures."""
+def notate(
+    performance: Performance, settings: Settings, run: Runner, *, title: str = "", edited: Edited | None = None
+) -> tuple[BeatGrid, Score]:
+    """Performed notes to a score, and the grid that maps between their times and its measures.
+
+    `edited` is the performance with corrections, which move no bar lines: those go by what was heard.
+    """
     grid = run(find_metre, performance, settings=settings.metre)
-    return grid, notate_on(grid, performance, settings, run, title=title)
+    return grid, notate_on(grid, performance, settings, run, title=title, edited=edited)
 
 
-def notate_on(grid: BeatGrid, performance: Performance, settings: Settings, run: Runner, *, title: str = "") -> Score:
-    """Performed notes to a score on beats and measures that are known."""
+def notate_on(
+    grid: BeatGrid, performance: Performance, settings: Settings, run: Runner, *, title: str = "",
+    edited: Edited | None = None,
+) -> Score:
+    """Performed notes, or those that are `edited`, to a score on beats and measures that are known."""
+    performance, wishes = (edited.performance, edited.wishes) if edited else (performance, NO_WISHES)
     placed = run(quantise, performance, grid, settings=settings.quantise)
-    staved = run(split_hands, placed, performance, settings=settings.hands)
-    voiced = run(find_voices, staved, grid, performance, settings=settings.voices)
-    spelled = run(spell, voiced, grid, performance.parts, settings=settings.spelling)
+    staved = run(split_hands, placed, performance, wishes, settings=settings.hands)
+    voiced = run(find_voices, staved, grid, performance, wishes, settings=settings.voices)
+    spelled = run(spell, voiced, grid, performance.parts, wishes, settings=settings.spelling)
     return run(write_score, spelled, grid, performance, title, settings=settings.score)

@@ -17,6 +17,7 @@ WINDOW = 1024  # samples that a frame's spectrum is taken of
 BANDS = 48
 LAG = 2  # frames over which a rise is measured
 BLOCK = 1024  # frames at a time, so that memory does not grow with length
+DIGITS = 4  # of an activation, as song.json has them: a saved transcription is notated from the very same
 AROUND_S = 3.0  # a frame's strength is measured by the strongest this near, so that quiet passages count
 
 
@@ -27,7 +28,7 @@ def find_tracker(settings: PulseSettings) -> str:
     return "beat-this" if beat_this.checkpoint() else "onset-strength"
 
 
-@stage(version=1)
+@stage(version=2)
 def track_pulse(
     audio: Audio, tracker: str = "", *, settings: PulseSettings, report: Report = silent
 ) -> Pulse:
@@ -42,9 +43,9 @@ def track_pulse(
     samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
     if tracker == "beat-this":
         beat, downbeat = beat_this.activations(samples, report)
-        return Pulse(beat_this.RATE_HZ / beat_this.HOP, beat, downbeat, tracker)
+        return Pulse(beat_this.RATE_HZ / beat_this.HOP, beat.round(DIGITS), downbeat.round(DIGITS), tracker)
     beat = onset_strength(samples, report)
-    return Pulse(RATE_HZ / HOP, beat, np.zeros(len(beat)), tracker)
+    return Pulse(RATE_HZ / HOP, beat.round(DIGITS), np.zeros(len(beat)), tracker)
 
 
 def onset_strength(samples: NDArray[np.float32], report: Report) -> Floats:

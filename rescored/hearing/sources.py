@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Literal
 
 from ..errors import InputError
 from ..music import Recording
@@ -18,7 +19,7 @@ _MAX_TITLE = 120
 def open_source(
     source: str | Path, *, max_minutes: float, title: str = "", fetched: Path | None = None, report: Report = silent,
 ) -> Recording:
-    """A local audio, video or MIDI file, or a YouTube link, as a `Recording`.
+    """A local audio, video or MIDI file, a saved transcription, or a YouTube link, as a `Recording`.
 
     What a file is goes by its content, never by its name. `title` replaces the one that is taken
     from the file's name or the video. The sound of a link is kept in the folder `fetched` (see
@@ -37,7 +38,8 @@ def open_source(
     is_midi = start == b"MThd"
     if path.suffix.lower() in {".mid", ".midi"} and not is_midi:
         raise InputError(f"{name} is not a MIDI file, whatever its name says.", "Export the MIDI file again.")
-    return Recording(str(path), title or clean_title(path.stem), "midi" if is_midi else "audio", _sha256(path))
+    kind: Literal["audio", "midi", "saved"] = "midi" if is_midi else "saved" if start.startswith(b"{") else "audio"
+    return Recording(str(path), title or clean_title(path.stem), kind, _sha256(path))
 
 
 def clean_title(text: str) -> str:

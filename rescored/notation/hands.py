@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numba import njit
 
-from ..music import Floats, Ints, Performance, Placed, PlacedNote, StaffNote, Staved
+from ..music import NO_WISHES, Floats, Ints, Performance, Placed, PlacedNote, StaffNote, Staved, Wishes
 from ..settings import HandSettings
 from ..stage import Report, silent, stage
 from .ticks import to_ticks
@@ -40,7 +40,8 @@ class Weights:
 
 @stage(version=1)
 def split_hands(
-    placed: Placed, performance: Performance, *, settings: HandSettings, report: Report = silent
+    placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
+    report: Report = silent,
 ) -> Staved:
     """Staff 1 or 2 for every note of a part with two staves; staff 1 for all other notes."""
     two_staves = {p.id for p in performance.parts if p.staves == 2}
@@ -52,6 +53,7 @@ def split_hands(
         else:
             left = _left(notes, performance, settings) if notes else []
         staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
+    staff.update(wishes.staff)
     return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes))
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ..music import BeatGrid, Ints, KeySignature, Part, Spelled, Voiced, VoicedNote, WrittenNote
+from ..music import NO_WISHES, BeatGrid, Ints, KeySignature, Part, Spelled, Voiced, VoicedNote, Wishes, WrittenNote
 from ..settings import SpellingSettings
 from ..stage import Report, silent, stage
 from .drums import name_drum
@@ -31,8 +31,8 @@ BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 @stage(version=1)
 def spell(
-    voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), *, settings: SpellingSettings,
-    report: Report = silent,
+    voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), wishes: Wishes = NO_WISHES, *,
+    settings: SpellingSettings, report: Report = silent,
 ) -> Spelled:
     """Step, alteration and octave for every note, and the key signatures.
 
@@ -63,6 +63,9 @@ def spell(
         signatures = _lasting(follow_keys(heard, home, SIGNATURE_CHANGE), home)
     anchor = np.array([_nearest(key[0], sign[0]) for key, sign in zip(passing, signatures, strict=True)])
     letters = _letters(pitch % 12, anchor[of_note])
+    for i, note in enumerate(notes):
+        if note.id in wishes.spelling:
+            letters[i] = LETTERS.index(wishes.spelling[note.id][0])
     changes = [k for k in range(len(measures)) if k == 0 or signatures[k][0] != signatures[k - 1][0]]
     named = [_named(n, letter) for n, letter in zip(notes, letters.tolist(), strict=True)]
     return Spelled(

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..music import BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voiced, VoicedNote
+from ..music import NO_WISHES, BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voiced, VoicedNote, Wishes
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
@@ -53,7 +53,8 @@ class _Chord:
 
 @stage(version=2)
 def find_voices(
-    staved: Staved, grid: BeatGrid, performance: Performance, *, settings: VoiceSettings, report: Report = silent
+    staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
+    settings: VoiceSettings, report: Report = silent,
 ) -> Voiced:
     """Length and voice for every note.
 
@@ -68,7 +69,7 @@ def find_voices(
             result += voice_drums(notes, grid)
             continue
         main = [n for n in notes if not n.grace]
-        voiced = _voiced(main, grid, settings, _sounding_s(performance)) if main else []
+        voiced = _voiced(main, grid, settings, _sounding_s(performance), wishes) if main else []
         result += voiced + _adorning([n for n in notes if n.grace], voiced)
     return Voiced(tuple(sorted(result, key=lambda n: (n.onset_ql, n.pitch))))
 
@@ -91,7 +92,7 @@ def _sounding_s(performance: Performance) -> dict[str, float]:
 
 
 def _voiced(
-    notes: list[StaffNote], grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float]
+    notes: list[StaffNote], grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float], wishes: Wishes
 ) -> list[VoicedNote]:
     """The notes of one part, sorted by onset, with lengths and voices."""
     onset = np.array([to_ticks(n.onset_ql) for n in notes], dtype=np.int64)
@@ -100,6 +101,9 @@ def _voiced(
     heard_s = np.array([sounding_s[n.id] for n in notes])
     held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
     end = _likely_ends(notes, onset, pitch, staff, heard_s > 1.2 * held_s + 0.1, grid, settings)
+    for i, note in enumerate(notes):
+        if note.id in wishes.duration_ql:
+            end[i] = onset[i] + max(to_ticks(wishes.duration_ql[note.id]), 1)
     voice = np.ones(len(notes), dtype=np.int64)
     for s in (1, 2):
         own = np.flatnonzero(staff == s)

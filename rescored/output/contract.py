@@ -5,6 +5,9 @@
     notes            one object a written note: id part onset_s offset_s pitch velocity confidence (as played),
                      measure onset_ql duration_ql staff voice step alter octave grace staccato release_ql (as written)
     unwritten        notes that were heard and not written, as played
+    edits            what the user corrected, in order: {"edit": "move", "notes": [{id onset_s pitch part}], ...}, with
+                     the fields of `rescored.music.Move` and so on; "notes" and "performance" are after the edits,
+    heard            and this is before them, where there are any: notes candidates duration_s warnings
     beats            time_s ql measure beat, and "bar", the same as measure
     time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
     tempi            ql bpm beat_ql text; chords: ql symbol
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from bisect import bisect_right
@@ -31,15 +35,43 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
-from ..music import BeatGrid, Note, Performance, Score, Source, TimeSignature, Transcription
+from ..music import (
+    Accept,
+    Add,
+    BeatGrid,
+    Check,
+    Delete,
+    Edit,
+    Merge,
+    Move,
+    Note,
+    Performance,
+    Resize,
+    Respell,
+    Score,
+    SetDuration,
+    SetPart,
+    SetStaff,
+    Source,
+    Split,
+    TimeSignature,
+    Transcription,
+)
 
+EDITS: dict[str, type[Edit]] = {
+    "add": Add, "accept": Accept, "delete": Delete, "move": Move, "resize": Resize, "split": Split, "merge": Merge,
+    "part": SetPart, "staff": SetStaff, "respell": Respell, "duration": SetDuration, "check": Check,
+}
+_NAMES = {kind: name for name, kind in EDITS.items()}
 FORMAT = 1  # raised whenever an older reader would misunderstand what is written
 _FINEST = 5040
+MAX_NOTES, MAX_S, MAX_PARTS = 400_000, 5 * 3600.0, 200  # of a file that is read
 
 
 def to_json(transcription: Transcription) -> dict[str, Any]:
     """The transcription as plain JSON values (dict, list, str, int, float, bool, None)."""
     performance, grid, score = transcription.performance, transcription.grid, transcription.score
+    heard = transcription.heard
     played = {n.id: n for n in performance.notes}
     starts = [m.ql for m in score.measures]
     return {
@@ -54,6 +86,8 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
             for n in score.notes
         ],
         "unwritten": [_plain(n) for n in performance.notes if n.id not in score.note],
+        "edits": edits_to_json(transcription.edits),
+        "heard": None if heard is None else _plain(heard, but=("parts", "pedal", "pulse")),
         "beats": [
             {"time_s": time_s, "ql": ql, "measure": measure, "bar": measure, "beat": beat}
             for time_s, ql, measure, beat in zip(
@@ -92,6 +126,10 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         np.array(_typed(data["grid"]["confidence"], tuple[float, ...])))
     notes = _typed(data["notes"], tuple[Note, ...]) + _typed(data["unwritten"], tuple[Note, ...])
     performance = dataclasses.replace(_typed({**data["performance"], "notes": []}, Performance), notes=notes)
+    heard = data.get("heard")
+    if heard is not None:
+        same = {name: data["performance"][name] for name in ("parts", "pedal", "pulse")}
+        heard = _typed({**heard, **same}, Performance)
     score = _typed({**data["score"], "notes": data["notes"], "keys": data["keys"], "tempi": data["tempi"],
                     "chords": data["chords"]}, Score)
     known = {"part": {p.id for p in score.parts}, "measure": {m.number for m in score.measures}}
@@ -99,9 +137,41 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         if symbol.part not in known["part"] or symbol.measure not in known["measure"] \
                 or not score.note.keys() >= set(symbol.notes):
             raise ValueError(f"a symbol of an unknown part, measure or note: {symbol}")
+    _check(heard or performance)
     return Transcription(
         source=_typed(data["source"], Source), settings=_typed(data["settings"], Mapping[str, Any]),
-        performance=performance, grid=grid, score=score, warnings=_typed(data["warnings"], tuple[str, ...]))
+        performance=performance, grid=grid, score=score, warnings=_typed(data["warnings"], tuple[str, ...]),
+        edits=edits_from_json(data.get("edits", [])), heard=heard)
+
+
+def _check(performance: Performance) -> None:
+    """Raises ValueError for what no recording can be: the file may come from anywhere, and is notated again."""
+    pulse, notes = performance.pulse, (*performance.notes, *performance.candidates)
+    sane = len(notes) <= MAX_NOTES and 0 <= performance.duration_s <= MAX_S
+    sane &= all(n.onset_s >= 0 and n.offset_s <= MAX_S and 0 <= n.confidence <= 1 for n in notes)
+    sane &= all(0 <= s.start_s <= s.end_s <= MAX_S for s in performance.pedal)
+    sane &= pulse is None or (0 < pulse.rate_hz <= 1000 and len(pulse.beat) <= MAX_S * pulse.rate_hz)
+    sane &= len({p.id for p in performance.parts}) == len(performance.parts) <= MAX_PARTS
+    sane &= all(re.fullmatch(r"[\w-]{1,60}", p.id) and p.staves in (1, 2) and 0 <= p.program <= 127
+                for p in performance.parts)
+    if not sane:
+        raise ValueError("no such performance")
+
+
+def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
+    """Edits as plain JSON values."""
+    return [{"edit": _NAMES[type(edit)], **_plain(edit)} for edit in edits]
+
+
+def edits_from_json(data: Any) -> tuple[Edit, ...]:
+    """The edits that `edits_to_json` wrote; raises InputError for anything else."""
+    try:
+        if not isinstance(data, list):
+            raise TypeError(f"not a list: {data!r:.100}")
+        return tuple(_typed(edit, EDITS[_typed(edit["edit"], str)]) for edit in data)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        remedy = "Reload the page, or update rescored."
+        raise InputError("These are no corrections that rescored knows.", remedy) from error
 
 
 def _plain(value: Any, but: Iterable[str] = ()) -> Any:

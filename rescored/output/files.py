@@ -17,6 +17,7 @@ from .contract import from_json, to_json
 from .midi import performed_midi, written_midi
 
 _LONGEST_NAME_BYTES = 120  # file systems stop at 255, some tools earlier; endings need room too
+_MAX_JSON_BYTES = 200 * 2**20
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows keeps for itself
 
 
@@ -54,6 +55,8 @@ def load(path: str | Path) -> Transcription:
     """The transcription in a `song.json`, without its stems; raises InputError if it is none."""
     path = Path(path)
     try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise InputError(f"{path.name} is too large.", "Choose a .json file that rescored wrote.")
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.name} is not readable as JSON.", "Choose a .json file that rescored wrote.") from error
