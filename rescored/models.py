@@ -88,6 +88,7 @@ class _Place:
 
 
 _places: dict[str, _Place] = {}
+on_load: list[Callable[[str, float], None]] = []  # told of every load: the model's name, the seconds it took
 _places_lock = threading.Lock()
 
 
@@ -103,11 +104,14 @@ def load_once(name: str, loader: Callable[[], T]) -> T:
         if place.failure is not None and time.monotonic() < place.retry_at:
             raise ModelUnavailable(*place.failure.args) from place.failure
         if place.model is None:
+            began = time.monotonic()
             try:
                 place.model = loader()
             except ModelUnavailable as error:
                 place.failure, place.retry_at = error, time.monotonic() + RETRY_S
                 raise
+            for tell in on_load:
+                tell(name, time.monotonic() - began)
         place.failure = None
         _restart_timer(place)
         model: T = place.model

@@ -27,7 +27,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}/"
         self.env = {**os.environ, "RESCORED_STORE": str(folder / "store"), "RESCORED_DEVICE": "cpu",
                     "GRADIO_SERVER_PORT": str(self.port), "OMP_NUM_THREADS": "1",
-                    "GRADIO_TEMP_DIR": str(folder / "gradio"), "HF_HUB_OFFLINE": "1", **environment}
+                    "GRADIO_TEMP_DIR": str(folder / "gradio"), "HF_HUB_OFFLINE": "1",
+                    "RESCORED_JOBS_AN_HOUR": "0", "RESCORED_JOBS_AT_ONCE": "0", **environment}
         self.log = folder / "server.log"
 
     def start(self) -> None:

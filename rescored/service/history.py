@@ -161,10 +161,12 @@ class History:
                           .order_by(_jobs.c.priority, _jobs.c.asked_at))
         return [row[0] for row in rows]
 
-    def unfinished_of(self, owner: str) -> int:
-        """How many jobs of an owner were queued or running when they were last kept; nobody ("") owns none."""
-        mine = (_jobs.c.owner == owner) & (_jobs.c.owner != "") & _jobs.c.state.in_(UNFINISHED)
-        return int(self._rows(sa.select(sa.func.count()).select_from(_jobs).where(mine))[0][0])
+    def standing(self, owner: str = "") -> dict[str, int]:
+        """How many jobs are "queued" and "running": everybody's, or one owner's."""
+        counted = sa.select(_jobs.c.state, sa.func.count()).where(_jobs.c.state.in_(UNFINISHED))
+        if owner:
+            counted = counted.where(_jobs.c.owner == owner)
+        return {"queued": 0, "running": 0, **{row[0]: row[1] for row in self._rows(counted.group_by(_jobs.c.state))}}
 
     def older_than(self, seconds: float) -> list[str]:
         """Finished jobs that were asked for longer ago than this, oldest first."""

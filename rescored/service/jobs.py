@@ -159,7 +159,7 @@ class BaseJobs(ABC):
 
     def _entry(self, ask: Ask, owner: str, address: str, upload_bytes: int = 0) -> AbstractContextManager[None]:
         return self.limits.entry(ask, owner, address, upload_bytes=upload_bytes, waiting=self.waiting,
-                                 unfinished=lambda: self.history.unfinished_of(owner))
+                                 unfinished=lambda: sum(self.history.standing(owner).values()) if owner else 0)
 
     def _ask(self, order: Order) -> str:
         order = replace(order, settings=self.limits.bounded(order.settings))

@@ -15,7 +15,6 @@ Redis where `RESCORED_BROKER_URL` names one, so that all servers of a cluster co
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -33,6 +32,8 @@ from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from ..errors import LimitReached
+from .logs import hashed
+from .telemetry import LIMITED
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,15 @@ class Limits:
         user = owner or address
         if ask != "example":
             with self._lock:
-                self._judge_size(upload_bytes)
-                self._judge_room(waiting() + self._entering.total())
-                self._judge_at_once(unfinished() + self._entering[user])
-                if ask == "new":
-                    self._count(owner, address)
+                try:
+                    self._judge_size(upload_bytes)
+                    self._judge_room(waiting() + self._entering.total())
+                    self._judge_at_once(unfinished() + self._entering[user])
+                    if ask == "new":
+                        self._count(owner, address)
+                except LimitReached:
+                    LIMITED.inc()
+                    raise
                 self._entering[user] += 1
         try:
             yield
@@ -148,11 +153,6 @@ class Limits:
                 self._counts.hit(item, *key)
         except StorageError:  # rather serve than refuse everybody because the counts cannot be had
             log.warning("limits are not counted: Redis does not answer")
-
-
-def hashed(name: str) -> str:
-    """A user's name or address as counts and logs keep it: the same for the same, and not to be turned back."""
-    return hashlib.sha256(f"rescored {name}".encode()).hexdigest()[:12] if name else ""
 
 
 def in_words(seconds: float) -> str:

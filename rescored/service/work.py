@@ -19,7 +19,9 @@ from ..pipeline import transcribe
 from ..settings import Settings
 from ..stage import Event
 from ..store import Store
+from . import telemetry
 from .jobs import Desk
+from .logs import keep_private
 from .progress import Progress
 from .shelf import SONG, Kind, Shelf, put_pages
 
@@ -48,6 +50,7 @@ class _Transcribing:
             order.source if is_link(order.source) else self.desk.source(), title=order.title,
             max_minutes=self.settings.audio.max_minutes, fetched=default_folder() / "fetched",
             report=partial(self.step, "open_source"))
+        keep_private(recording.title)
         self.desk.tell(title=recording.title)
         self.progress = Progress(self.settings, recording.kind, self.desk.history.pace())
         result = transcribe(recording, self.settings, store=self.store, listen=self.listen)
@@ -65,6 +68,7 @@ class _Transcribing:
 
     def listen(self, event: Event) -> None:
         """Take in what happened; raises Cancelled when the job is not wanted any more."""
+        telemetry.stage(event)
         self.progress.update(event)
         self.desk.tell(stage=event.stage, text=self.progress.text, fraction=self.progress.fraction,
                        left_s=self.progress.left_s)

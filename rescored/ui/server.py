@@ -34,6 +34,8 @@ from starlette.staticfiles import StaticFiles
 from .. import plugins
 from ..errors import InputError, LimitReached
 from ..output.files import safe_name
+from ..service import telemetry
+from ..service.health import readiness
 from ..service.jobs import Jobs
 from ..service.limits import Limits
 from ..service.shelf import SONG, put_pages
@@ -66,6 +68,8 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
+    app.add_middleware(telemetry.Requests)
+
     @app.exception_handler(LimitReached)
     def too_much(request: Request, error: LimitReached) -> JSONResponse:
         when = {"Retry-After": str(math.ceil(error.retry_s))} if error.retry_s else {}
@@ -74,6 +78,19 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        found = readiness(jobs.history, jobs.home)
+        return JSONResponse(found, 200 if set(found.values()) == {"ok"} else 503)
+
+    standing = telemetry.Standing(jobs.history, partial(telemetry.bytes_in, jobs.home))
+
+    @app.get("/metrics")
+    def metrics(request: Request) -> Response:
+        if not telemetry.may_scrape(request.headers.get("Authorization", "")):
+            raise HTTPException(403)
+        return Response(telemetry.exposition(standing), media_type="text/plain; version=0.0.4")
 
     @app.get("/jobs/{job}/events")
     def events(job: str) -> StreamingResponse:
@@ -161,17 +178,18 @@ async def stream(jobs: Jobs, job: str) -> AsyncIterator[str]:
 
 def main() -> None:
     """Serve the workbench until it is stopped."""
+    telemetry.set_up()
     plugins.load()
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
     store = Store()
-    jobs = Jobs(store.bucket, partial(work, store=store), slots=slots, keep_days=store.lifetimes.days,
+    jobs = Jobs(store.bucket, telemetry.observed(partial(work, store=store)), slots=slots, keep_days=store.lifetimes.days,
                 limits=Limits.from_environment())
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     app = create_app(jobs, slots=slots)
     threading.Thread(target=example_job, args=(jobs, LANDING), daemon=True).start()
     print(f"rescored: http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False)
 
 
 if __name__ == "__main__":
