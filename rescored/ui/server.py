@@ -182,8 +182,8 @@ def main() -> None:
     plugins.load()
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
     store = Store()
-    jobs = Jobs(store.bucket, telemetry.observed(partial(work, store=store)), slots=slots, keep_days=store.lifetimes.days,
-                limits=Limits.from_environment())
+    jobs = Jobs(store.bucket, telemetry.observed(partial(work, store=store)), slots=slots,
+                keep_days=store.lifetimes.days, limits=Limits.from_environment())
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     app = create_app(jobs, slots=slots)
