@@ -109,6 +109,26 @@ class Part:
     program: int = 0  # General MIDI, 0-based
     staves: int = 1  # 2 = a grand staff
     percussion: bool = False
+    # how it is written; set by `arrange`
+    abbreviation: str = ""
+    family: str = ""  # "woodwind", "strings" ...
+    clef: str = ""  # "G2", "F4-8" (sounds an octave lower) ...; "" = what fits the notes
+    transpose: int = 0  # from the written to the sounding pitch, in semitones: -2 for one in B flat
+    lowest: int = 0  # what can be played on it, as sounding pitches
+    highest: int = 127
+
+    def key_of(self, fifths: int) -> int:
+        """The part's own key signature where the music's is `fifths`; of six or seven signs the simpler one."""
+        own = fifths + (-7 * self.transpose + 5) % 12 - 5
+        return own - 12 if own > 6 else own + 12 if own < -6 else own
+
+
+def renamed(step: str, alter: int, fifths: int) -> tuple[str, int]:
+    """A note's letter and alteration so many fifths further; beyond a double accidental its simpler name."""
+    place = "FCGDAEB".index(step) + 7 * alter + fifths
+    while abs(place // 7) > 2:
+        place += 12 if place < 0 else -12
+    return "FCGDAEB"[place % 7], place // 7
 
 
 PIANO = Part("piano", "Piano", program=0, staves=2)
@@ -457,7 +477,7 @@ class VoicedNote(StaffNote):
 class WrittenNote(VoicedNote):
     """... with a name: step "A".."G", alter -2..2, octave (4 = the one that begins with middle C)."""
 
-    step: str
+    step: str  # as the part has it: of a transposing instrument not what sounds
     alter: int
     octave: int
     head: Literal["normal", "x", "circle-x", "diamond", "triangle"] = "normal"  # a drum's; step and octave: its place
@@ -588,6 +608,13 @@ class ChordSymbol:
 
 
 @dataclass(frozen=True)
+class Chords:
+    """Result of `find_chords`: each holds until the next."""
+
+    symbols: tuple[ChordSymbol, ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """Everything that is drawn; every choice is made, so output only has to write it down."""
 
@@ -603,11 +630,18 @@ class Score:
     tempi: tuple[TempoMark, ...]
     marks: tuple[Mark, ...] = ()
     chords: tuple[ChordSymbol, ...] = ()
+    unplayable: tuple[str, ...] = ()  # ids of notes beyond the range of their part
+    shows_chords: bool = True  # whether the symbols are drawn
 
     @cached_property
     def note(self) -> dict[str, WrittenNote]:
         """The written notes by id."""
         return {n.id: n for n in self.notes}
+
+    def fifths_moved(self, part: Part, ql: Fraction) -> int:
+        """How many fifths from what sounds a part's written notes are, in the key at this place."""
+        key = next((k for k in reversed(self.keys) if k.ql <= ql), self.keys[0])
+        return part.key_of(key.fifths) - key.fifths
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """READ FIRST: the whole way from a recording to a score, every stage in order.
 
     recording -> audio -> stems -> notes  \\
-                     \\--> pulse ---------> performance -> grid -> places -> hands -> voices
-    MIDI file ---------------------------/      ^        -> spelling -> score
+                     \\--> pulse ---------> performance -> grid -> arranged -> places -> hands -> voices
+    MIDI file ---------------------------/      ^        -> spelling -> chords -> score
                                               edits
 
 `hear` works in seconds, `notate` in quarter lengths; they meet only in `Performance`. Each stage is
@@ -33,6 +33,8 @@ from .music import (
     Stems,
     Transcription,
 )
+from .notation.arrange import arrange
+from .notation.chords import find_chords
 from .notation.hands import split_hands
 from .notation.metre import find_metre
 from .notation.quantise import quantise
@@ -133,8 +135,10 @@ def notate_on(
 ) -> Score:
     """Performed notes, or those that are `edited`, to a score on beats and measures that are known."""
     performance, wishes = (edited.performance, edited.wishes) if edited else (performance, NO_WISHES)
+    performance = run(arrange, performance, settings=settings.score)
     placed = run(quantise, performance, grid, settings=settings.quantise)
     staved = run(split_hands, placed, performance, wishes, settings=settings.hands)
     voiced = run(find_voices, staved, grid, performance, wishes, settings=settings.voices)
     spelled = run(spell, voiced, grid, performance.parts, wishes, settings=settings.spelling)
-    return run(write_score, spelled, grid, performance, title, settings=settings.score)
+    chords = run(find_chords, spelled, grid, performance.parts)
+    return run(write_score, spelled, grid, performance, title, chords, settings=settings.score)

@@ -202,6 +202,16 @@ class ScoreSettings(Section):
 
     title: str = choice("", "Title; empty = the recording's", advanced=False)
     composer: str = choice("", "Composer, at the top right", advanced=False)
+    chords: str = choice(
+        "auto", "Chord symbols above the score; auto = for bands and guitars, not for a piano or melody alone",
+        of=("auto", "yes", "no"), advanced=False)
+    transpose: int = choice(0, "Write everything higher or lower", lo=-24, hi=24, unit="semitones")
+    instruments: str = choice(
+        "", "Who plays a part instead: vocals=flute, piano=clarinet ...; moved by octaves into the instrument's range",
+        advanced=False)
+    pitch: str = choice(
+        "transposed", "Instruments in B♭, E♭ or F: as they read their part, or all as it sounds",
+        of=("transposed", "concert"))
 
 
 @dataclass(frozen=True)

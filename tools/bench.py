@@ -31,7 +31,8 @@ from rescored.evaluate import Piece, compare, read
 
 COLUMNS = {
     "onset_f1": "onset F1", "offset_f1": "+offset", "onset_f1_lag": "onset, lag off", "beat_f1": "beat F",
-    "downbeat_f1": "downbeat F", "time_signature": "metre", "key": "key", "mv2h": "MV2H", "measures": "bars",
+    "downbeat_f1": "downbeat F", "chords": "chords", "chords_sevenths": "sevenths", "time_signature": "metre",
+    "key": "key", "mv2h": "MV2H", "measures": "bars",
     "ioi": "ioi", "duration": "dur", "staff": "staff", "spelling": "spell", "voices": "voices", "clutter": "clutter",
     "seconds": "s", "peak_mb": "MB",
 }

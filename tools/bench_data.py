@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rescored.evaluate import Piece, read
-from rescored.evaluate.reading import Beats, played
+from rescored.evaluate.reading import Beats, Harmony, played
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,16 @@ def _pop909_beats(folder: Path) -> Beats:
     return Beats(rows[:, 0], rows[down, 0])
 
 
+def _pop909_reference(folder: Path) -> Piece:
+    rows = [line.split() for line in (folder / "chord_midi.txt").read_text().splitlines()]
+    edges = np.array([(float(begin), float(end)) for begin, end, _ in rows])
+    return Piece(beats=_pop909_beats(folder), chords=Harmony(edges, tuple(label for *_, label in rows)))
+
+
 SETS = {
     "asap_dev": Set("solo-piano", "performance.mid", _indexed, _score_reference),
     "violin_dev": Set("melody", "audio.flac", _indexed, _score_reference),
     "guitarset": Set("guitar", "audio.flac", _indexed, lambda f: Piece(played=played(_notes(f)), beats=_beats(f))),
-    "pop909": Set("solo-piano", "performance.mid", _held_out_songs, lambda f: Piece(beats=_pop909_beats(f))),
+    "pop909": Set("solo-piano", "performance.mid", _held_out_songs, _pop909_reference),
     "mdb": Set("full-band", "mix.ogg", _indexed, lambda f: Piece(beats=_beats(f))),
 }

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from .notes import beat_figures, note_figures
+from .notes import beat_figures, chord_figures, note_figures
 from .reading import CLUTTER, Piece, Written, read
 from .scores import score_figures
 
@@ -27,6 +27,8 @@ FIGURES: dict[str, str] = {
     "offset_f1_lag": "offset_f1 after taking away one constant lag",
     "beat_f1": "beats: F1, 70 ms",
     "downbeat_f1": "downbeats: F1, 70 ms",
+    "chords": "chords: share of the time with the right root and major or minor (mir_eval's majmin)",
+    "chords_sevenths": "of those that are a triad or seventh chord: all of it right (mir_eval's sevenths)",
     "mv2h": "mean of the five that follow (McLeod & Steedman 2018)",
     "mv2h_multi_pitch": "notes at their place, F1",
     "mv2h_voice": "links from note to note within voices, F1",
@@ -53,7 +55,8 @@ FIGURES: dict[str, str] = {
 
 _NOTES = tuple(name for name in FIGURES if "onset" in name or "offset" in name)
 _BEATS = ("beat_f1", "downbeat_f1")
-_SCORE = tuple(name for name in FIGURES if name not in (*_NOTES, *_BEATS))
+_CHORDS = ("chords", "chords_sevenths")
+_SCORE = tuple(name for name in FIGURES if name not in (*_NOTES, *_BEATS, *_CHORDS))
 _PRINTED = ("voices", "clutter", *CLUTTER)
 
 
@@ -67,7 +70,7 @@ def evaluate(estimate: Source, reference: Source) -> dict[str, float]:
     piece, true = (source if isinstance(source, Piece) else read(source) for source in (estimate, reference))
     return compare(piece, Piece(
         true.written if piece.written else None, true.played if piece.played else None,
-        true.beats if piece.beats else None))
+        true.beats if piece.beats else None, true.chords if piece.chords else None))
 
 
 def compare(estimate: Piece, reference: Piece) -> dict[str, float]:
@@ -77,6 +80,8 @@ def compare(estimate: Piece, reference: Piece) -> dict[str, float]:
         figures |= note_figures(estimate.played, reference.played) if estimate.played else dict.fromkeys(_NOTES, 0.0)
     if reference.beats:
         figures |= beat_figures(estimate.beats, reference.beats) if estimate.beats else dict.fromkeys(_BEATS, 0.0)
+    if reference.chords:
+        figures |= chord_figures(estimate.chords, reference.chords) if estimate.chords else dict.fromkeys(_CHORDS, 0.0)
     if reference.written:
         if estimate.written and estimate.written.notes:
             figures |= score_figures(estimate.written, reference.written)

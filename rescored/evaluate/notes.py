@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..music import Floats
-from .reading import Beats, Played
+from .reading import Beats, Harmony, Played
 
 _LAG_WINDOW_S = 0.15  # how far labels are looked for when their constant lag is estimated
 
@@ -52,6 +52,14 @@ def beat_figures(estimate: Beats, reference: Beats) -> dict[str, float]:
     """F1 of beats and of downbeats within 70 ms, from the first second on (nothing is trimmed)."""
     return {"beat_f1": _beat_f1(estimate.beats_s, reference.beats_s),
             "downbeat_f1": _beat_f1(estimate.downbeats_s, reference.downbeats_s)}
+
+
+def chord_figures(estimate: Harmony, reference: Harmony) -> dict[str, float]:
+    """Weighted overlap of chords over the time of the reference; what the estimate leaves open is no chord."""
+    from mir_eval.chord import evaluate
+
+    found = evaluate(reference.intervals_s, list(reference.labels), estimate.intervals_s, list(estimate.labels))
+    return {"chords": float(found["majmin"]), "chords_sevenths": float(found["sevenths"])}
 
 
 def _beat_f1(estimate: Floats, reference: Floats) -> float:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -25,8 +26,10 @@ from ..music import Floats
 
 T = TypeVar("T")
 
-_PITCH_CLASS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+PITCH_CLASS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SHARPS = "FCGDAEB"  # the order in which a key signature adds them; flats the other way round
+_HARTE = {"": "maj", "m": "min", "7": "7", "maj7": "maj7", "m7": "min7", "dim": "dim", "dim7": "dim7",
+          "m7b5": "hdim7", "aug": "aug", "sus4": "sus4", "sus2": "sus2", "6": "maj6", "m6": "min6"}
 CLUTTER = ("ties", "rests", "dots", "tuplets", "accidentals")
 
 
@@ -110,17 +113,26 @@ class Beats:
 
 
 @dataclass(frozen=True)
+class Harmony:
+    """Chords that follow each other: `intervals_s`, shape (n, 2), and `labels` in Harte's syntax ("A:min7", "N")."""
+
+    intervals_s: Floats
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Piece:
     """What is known of a piece; each aspect may be missing."""
 
     written: Written | None = None
     played: Played | None = None
     beats: Beats | None = None
+    chords: Harmony | None = None
 
     def filled(self, other: Piece) -> Piece:
         """With what is missing here taken from `other`."""
         return replace(self, written=self.written or other.written, played=self.played or other.played,
-                       beats=self.beats or other.beats)
+                       beats=self.beats or other.beats, chords=self.chords or other.chords)
 
 
 def read(source: str | Path | Iterable[str | Path]) -> Piece:
@@ -281,7 +293,7 @@ class _ScoreReader:
             return
         step, octave = _text(pitch_node, "step", "C"), _text(pitch_node, "octave", "4")
         alter = round(float(_text(pitch_node, "alter", "0")))
-        pitch = 12 * (int(octave) + 1) + _PITCH_CLASS[step] + alter + self._transpose
+        pitch = 12 * (int(octave) + 1) + PITCH_CLASS[step] + alter + self._transpose
         staff = self._staves_above + int(_text(node, "staff", "1"))
         voice = _text(node, "voice", "1")
         ties = {tie.get("type") for tie in node.findall("tie")}
@@ -348,7 +360,30 @@ def read_json(data: bytes) -> Piece:
         Written(written, Measures(measures, metres), keys),
         played(rows),
         Beats(np.array([b["time_s"] for b in beats], dtype=float),
-              np.array([b["time_s"] for b in beats if b["beat"] == 1], dtype=float)))
+              np.array([b["time_s"] for b in beats if b["beat"] == 1], dtype=float)),
+        _harmony(content.get("chords") or (), beats))
+
+
+def _harmony(symbols: Sequence[Mapping[str, Any]], beats: Sequence[Mapping[str, Any]]) -> Harmony | None:
+    """Chord symbols at the times of their beats, each until the next, the last until the last beat."""
+    if not symbols or not beats:
+        return None
+    at = np.interp([_ql(s["ql"]) for s in symbols], [_ql(b["ql"]) for b in beats], [float(b["time_s"]) for b in beats])
+    edges = np.append(at, max(float(beats[-1]["time_s"]), at[-1]))
+    lasting = np.flatnonzero(np.diff(edges) > 0).tolist()
+    return Harmony(np.column_stack([edges[:-1], edges[1:]])[lasting],
+                   tuple(harte(str(symbols[k]["symbol"])) for k in lasting))
+
+
+def harte(symbol: str) -> str:
+    """A chord symbol in the syntax of Harte et al., "Symbolic representation of musical chords" (ISMIR 2005).
+
+    The bass is left out; "N" where there is no chord, "X" for one that is not known.
+    """
+    match = re.fullmatch(r"([A-G][#b]*)([^/]*)(/.*)?", symbol)
+    if not match:
+        return "N"
+    return f"{match[1]}:{_HARTE[match[2]]}" if match[2] in _HARTE else "X"
 
 
 def _ql(value: Any) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..music import (
     BeatGrid,
+    Chords,
     Clef,
     Floats,
     Ints,
@@ -20,6 +21,7 @@ from ..music import (
     Spelled,
     TempoMark,
     WrittenNote,
+    renamed,
 )
 from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
@@ -28,16 +30,20 @@ from .measures import lay_measures
 from .ticks import PER_QUARTER, beat_ticks, to_ticks
 
 LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
+NO_CHORDS = Chords(())
+CLEFS: dict[str, tuple[Literal["G", "F", "C"], int, int]] = {  # of `Part.clef`: sign, line, octaves higher
+    "G2": ("G", 2, 0), "G2-8": ("G", 2, -1), "G2+8": ("G", 2, 1), "G2+15": ("G", 2, 2),
+    "C3": ("C", 3, 0), "F4": ("F", 4, 0), "F4-8": ("F", 4, -1)}
 ASTRAY = 0.25  # beats that notes lie off their places where a measure is hardly to be trusted
 
 
-@stage(version=1)
+@stage(version=2)
 def write_score(
-    spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, *, settings: ScoreSettings,
-    report: Report = silent,
+    spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
+    settings: ScoreSettings, report: Report = silent,
 ) -> Score:
     """Everything that is drawn. The measures begin where the grid does and end with the last note."""
-    notes = spelled.notes
+    notes = _as_read(spelled, performance.parts)
     begin = min((to_ticks(n.onset_ql) for n in notes), default=0)
     end = max((to_ticks(n.onset_ql + n.duration_ql) for n in notes), default=begin)
     measures = _with_confidence(lay_measures(grid, begin, end), notes, grid, performance)
@@ -54,7 +60,37 @@ def write_score(
         keys=spelled.keys,
         clefs=_clefs(notes, performance.parts, measures),
         tempi=(_tempo(grid, measures),),
+        chords=chords.symbols,
+        unplayable=_unplayable(notes, performance.parts),
+        shows_chords=_shows_chords(settings.chords, performance.parts),
     )
+
+
+def _as_read(spelled: Spelled, parts: tuple[Part, ...]) -> tuple[WrittenNote, ...]:
+    """The notes by the names that the players read: of transposing instruments other ones than sound."""
+    transposing = {p.id: p for p in parts if p.transpose}
+    if not transposing:
+        return spelled.notes
+    result = []
+    for n in spelled.notes:
+        if part := transposing.get(n.part):
+            fifths = next((k.fifths for k in reversed(spelled.keys) if k.ql <= n.onset_ql), spelled.keys[0].fifths)
+            step, alter = renamed(n.step, n.alter, part.key_of(fifths) - fifths)
+            n = replace(n, step=step, alter=alter, octave=(n.pitch - part.transpose - alter) // 12 - 1)
+        result.append(n)
+    return tuple(result)
+
+
+def _unplayable(notes: tuple[WrittenNote, ...], parts: tuple[Part, ...]) -> tuple[str, ...]:
+    part = {p.id: p for p in parts}
+    return tuple(n.id for n in notes if not part[n.part].lowest <= n.pitch <= part[n.part].highest)
+
+
+def _shows_chords(asked: str, parts: tuple[Part, ...]) -> bool:
+    """Unless asked for or refused, chord symbols help those who accompany: not a single piano or melody."""
+    if asked != "auto":
+        return asked == "yes"
+    return len(parts) > 1 or any("guitar" in part.name.lower() for part in parts)
 
 
 def _tempo(grid: BeatGrid, measures: tuple[Measure, ...]) -> TempoMark:
@@ -76,18 +112,17 @@ def _clefs(
         for part in parts for staff in range(1, part.staves + 1))
 
 
-def _clef(part: Part, staff: int, pitches: list[int]) -> tuple[Literal["G", "F", "percussion"], int, int]:
-    """Sign, line and octave: treble above bass for two staves, else what fits the range."""
-    name = f"{part.id} {part.name}".lower()
+def _clef(part: Part, staff: int, pitches: list[int]) -> tuple[Literal["G", "F", "C", "percussion"], int, int]:
+    """Sign, line and octave: treble above bass for two staves, else the instrument's own, else what fits the range."""
     if part.percussion:
         return "percussion", 2, 0
     if part.staves == 2:
         return ("G", 2, 0) if staff == 1 else ("F", 4, 0)
-    if "bass" in name:
-        return "F", 4, -1
-    if "guitar" in name:
-        return "G", 2, -1
+    if part.clef:
+        return CLEFS[part.clef]
     low = bool(pitches) and np.median(pitches) < LOWEST_IN_TREBLE
+    if low and part.family == "voice":
+        return "G", 2, -1
     return ("F", 4, 0) if low else ("G", 2, 0)
 
 

@@ -3,7 +3,8 @@
     rescored         version that wrote it; "format" is the version of this layout, now 1
     source settings  where it came from (no paths), and the flat settings tree; "warnings" in words
     notes            one object a written note: id part onset_s offset_s pitch velocity confidence (as played),
-                     measure onset_ql duration_ql staff voice step alter octave grace staccato release_ql (as written)
+                     measure onset_ql duration_ql staff voice step alter octave grace staccato release_ql (as written);
+                     written_pitch: what sounds where the score is played, after transposing and arranging
     unwritten        notes that were heard and not written, as played
     edits            what the user corrected, in order: {"edit": "move", "notes": [{id onset_s pitch part}], ...}, with
                      the fields of `rescored.music.Move` and so on; "notes" and "performance" are after the edits,
@@ -81,8 +82,8 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
         "settings": dict(transcription.settings),
         "warnings": list(transcription.warnings),
         "notes": [
-            {**_plain(played[n.id]), "measure": score.measures[max(bisect_right(starts, n.onset_ql) - 1, 0)].number,
-             **_plain(n)}
+            {**_plain(n), "written_pitch": n.pitch, **_plain(played[n.id]),
+             "measure": score.measures[max(bisect_right(starts, n.onset_ql) - 1, 0)].number}
             for n in score.notes
         ],
         "unwritten": [_plain(n) for n in performance.notes if n.id not in score.note],
@@ -130,7 +131,8 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
     if heard is not None:
         same = {name: data["performance"][name] for name in ("parts", "pedal", "pulse")}
         heard = _typed({**heard, **same}, Performance)
-    score = _typed({**data["score"], "notes": data["notes"], "keys": data["keys"], "tempi": data["tempi"],
+    written = [{**n, "pitch": n.get("written_pitch", n["pitch"])} for n in data["notes"]]
+    score = _typed({**data["score"], "notes": written, "keys": data["keys"], "tempi": data["tempi"],
                     "chords": data["chords"]}, Score)
     known = {"part": {p.id for p in score.parts}, "measure": {m.number for m in score.measures}}
     for symbol in score.symbols:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from xml.etree.ElementTree import Element, SubElement
 
-from ..music import ChordSymbol, Mark, Score, TempoMark
+from ..music import ChordSymbol, Mark, Score, TempoMark, renamed
 
 _UNITS = {Fraction(4): "whole", Fraction(2): "half", Fraction(1): "quarter", Fraction(1, 2): "eighth",
           Fraction(1, 4): "16th"}
@@ -38,8 +38,8 @@ def add_directions(part: Element, index: int, score: Score) -> None:
     if index == 0:
         for tempo in score.tempi:
             put(_tempo(tempo), tempo.ql, 1)
-        for symbol in score.chords:
-            put(_harmony(symbol), symbol.ql, 1)
+        for symbol in score.chords if score.shows_chords else ():
+            put(_harmony(symbol, score.fifths_moved(score.parts[index], symbol.ql)), symbol.ql, 1)
     for mark in score.marks:
         if mark.part == score.parts[index].id:
             for element, ql, ends in _mark(mark):
@@ -139,7 +139,8 @@ def _mark(mark: Mark) -> Iterator[tuple[Element, Fraction, bool]]:
             yield _direction(line, placement=placement), ql, kind == "stop"
 
 
-def _harmony(chord: ChordSymbol) -> Element:
+def _harmony(chord: ChordSymbol, fifths: int) -> Element:
+    """The symbol for a part that reads its notes so many fifths away from what sounds."""
     harmony = Element("harmony")
     match = _CHORD.fullmatch(chord.symbol)
     if match is None:  # "N.C." and what else has no root
@@ -147,14 +148,15 @@ def _harmony(chord: ChordSymbol) -> Element:
         SubElement(harmony, "kind", text=chord.symbol).text = "none"
         return harmony
     step, alter, suffix, bass, bass_alter = match.groups()
-    _pitch(SubElement(harmony, "root"), "root", step, alter)
+    _pitch(SubElement(harmony, "root"), "root", step, alter, fifths)
     SubElement(harmony, "kind", text=suffix).text = _CHORD_KINDS.get(suffix, "other")
     if bass:
-        _pitch(SubElement(harmony, "bass"), "bass", bass, bass_alter or "")
+        _pitch(SubElement(harmony, "bass"), "bass", bass, bass_alter or "", fifths)
     return harmony
 
 
-def _pitch(parent: Element, name: str, step: str, alter: str) -> None:
+def _pitch(parent: Element, name: str, step: str, accidentals: str, fifths: int) -> None:
+    step, alter = renamed(step, accidentals.count("#") - accidentals.count("b"), fifths)
     SubElement(parent, f"{name}-step").text = step
     if alter:
-        SubElement(parent, f"{name}-alter").text = str(alter.count("#") - alter.count("b"))
+        SubElement(parent, f"{name}-alter").text = str(alter)

@@ -53,8 +53,10 @@ _CONTAINER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<container><rootfiles><rootfile full-path="score.musicxml" '
     'media-type="application/vnd.recordare.musicxml+xml"/></rootfiles></container>\n'
 )
+UNPLAYABLE = "#C00000"  # colour of notes beyond their instrument's range
 _PLAIN_TYPES = {Fraction(4): "whole", Fraction(2): "half", Fraction(1): "quarter", Fraction(1, 2): "eighth",
                 Fraction(1, 4): "16th", Fraction(1, 8): "32nd", Fraction(1, 16): "64th"}
+BRACKETED = frozenset({"woodwind", "brass", "mallets", "voice", "strings"})  # families of `Part`
 _TIES = {(False, True): "start", (True, True): "continue", (True, False): "stop"}
 
 
@@ -65,9 +67,11 @@ def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
     for index, part in enumerate(root.findall("part")):
         for measure, element in zip(score.measures, part.findall("measure"), strict=True):
             element.set("id", measure_id(measure.number, index))
+        _add_transposition(part, score.parts[index])
         add_directions(part, index, score)
         if score.parts[index].percussion:
             _add_drums(root, part, index, score)
+    _bracket_families(root, score)
     for parent in root.iter():
         for child in [c for c in parent if c.tag is ElementTree.Comment]:
             parent.remove(child)
@@ -124,11 +128,47 @@ def _complete_header(root: ElementTree.Element, score: Score, settings: Mapping[
         element[:] = []
         identity = f"instrument-{index + 1}"
         ElementTree.SubElement(element, "part-name").text = part.name
+        if part.abbreviation:
+            ElementTree.SubElement(element, "part-abbreviation").text = part.abbreviation
         instrument_ = ElementTree.SubElement(element, "score-instrument", id=identity)
         ElementTree.SubElement(instrument_, "instrument-name").text = part.name
         midi = ElementTree.SubElement(element, "midi-instrument", id=identity)
         ElementTree.SubElement(midi, "midi-channel").text = str(channel + 1)
         ElementTree.SubElement(midi, "midi-program").text = str(part.program + 1)
+
+
+def _add_transposition(part: ElementTree.Element, written: Part) -> None:
+    if not written.transpose:
+        return
+    octaves = abs(written.transpose) // 12 * (1 if written.transpose > 0 else -1)
+    chromatic = written.transpose - 12 * octaves
+    letters = (-7 * chromatic + 5) % 12 - 5  # fifths from the sounding to the written note; a fifth is four letters
+    attributes = part.find("measure/attributes")
+    assert attributes is not None
+    transpose = ElementTree.SubElement(attributes, "transpose")
+    ElementTree.SubElement(transpose, "diatonic").text = str(-(4 * letters % 7) if chromatic < 0 else -4 * letters % 7)
+    ElementTree.SubElement(transpose, "chromatic").text = str(chromatic)
+    if octaves:
+        ElementTree.SubElement(transpose, "octave-change").text = str(octaves)
+
+
+def _bracket_families(root: ElementTree.Element, score: Score) -> None:
+    """A bracket around neighbouring parts of one family of the orchestra."""
+    part_list = root.find("part-list")
+    assert part_list is not None
+    described = part_list.findall("score-part")
+    number = 0
+    for family, members in groupby(range(len(score.parts)), lambda i: score.parts[i].family):
+        run = list(members)
+        if family not in BRACKETED or len(run) < 2:
+            continue
+        number += 1
+        start = ElementTree.Element("part-group", type="start", number=str(number))
+        ElementTree.SubElement(start, "group-symbol").text = "bracket"
+        ElementTree.SubElement(start, "group-barline").text = "yes"
+        part_list.insert(list(part_list).index(described[run[0]]), start)
+        stop = ElementTree.Element("part-group", type="stop", number=str(number))
+        part_list.insert(list(part_list).index(described[run[-1]]) + 1, stop)
 
 
 def _add_drums(root: ElementTree.Element, part: ElementTree.Element, index: int, score: Score) -> None:
@@ -166,6 +206,7 @@ class _Writer:
         for symbol in score.symbols:
             self.symbols[symbol.part, symbol.staff, symbol.measure].append(symbol)
         self.keys = {k.measure: k for k in score.keys}
+        self.unplayable = frozenset(score.unplayable)
         self.pieces: dict[str, int] = defaultdict(int)  # noteheads so far, by note id
 
     def write(self) -> stream.Score:
@@ -193,7 +234,7 @@ class _Writer:
             if measure.number == 0:
                 written.showNumber = stream.enums.ShowNumber.NEVER
             if measure.number in self.keys:
-                fifths = self.keys[measure.number].fifths
+                fifths = part.key_of(self.keys[measure.number].fifths)
                 written.insert(0, key.KeySignature(fifths).asKey(self.keys[measure.number].mode))
             if (measure.numerator, measure.denominator) != metre:
                 metre = (measure.numerator, measure.denominator)
@@ -268,6 +309,8 @@ class _Writer:
                 at.accidental = pitch.Accidental(written.alter)
                 at.accidental.displayStatus = printed
             head = note.Note(at)
+            if written.id in self.unplayable:
+                head.style.color = UNPLAYABLE
         self.pieces[written.id] += 1
         head.id = element_id(written.id, self.pieces[written.id])
         if symbol.tie_from or symbol.tie_to:

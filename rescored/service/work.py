@@ -13,6 +13,7 @@ from ..hearing.links import is_link
 from ..hearing.sources import open_source
 from ..hearing.transcribe import stems_to_hear
 from ..music import Audio, BeatGrid, Note, Part, Performance, Span, Transcription
+from ..notation.arrange import arrange
 from ..output.files import save
 from ..output.sound import render
 from ..pipeline import transcribe
@@ -119,7 +120,7 @@ class _Transcribing:
 
     def sound(self, performance: Performance) -> None:
         """How the transcription sounds, whole and part by part."""
-        performance = _from(performance, self.shelf.begin_s)
+        performance = _from(arrange(performance, settings=self.settings.score), self.shelf.begin_s)
         self.track("transcription", "Transcription", "transcription", fingerprint(performance),
                    partial(render, performance))
         for part in performance.parts if len(performance.parts) > 1 else ():
