@@ -11,6 +11,7 @@ a pure function run by `Runner`, which keeps its result by content and settings 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .edits import replay
@@ -136,6 +137,8 @@ def notate_on(
     """Performed notes, or those that are `edited`, to a score on beats and measures that are known."""
     performance, wishes = (edited.performance, edited.wishes) if edited else (performance, NO_WISHES)
     performance = run(arrange, performance, settings=settings.score)
+    if settings.score.transpose % 12:  # the names that were wished for are those of other pitches
+        wishes = replace(wishes, spelling={})
     placed = run(quantise, performance, grid, settings=settings.quantise)
     staved = run(split_hands, placed, performance, wishes, settings=settings.hands)
     voiced = run(find_voices, staved, grid, performance, wishes, settings=settings.voices)

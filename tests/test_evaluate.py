@@ -171,7 +171,8 @@ def write_json(path):
     beats = [{"time_s": i / 2, "ql": i, "measure": i // 3 + 1, "beat": i % 3 + 1} for i in range(12)]
     path.write_text(json.dumps({
         "notes": notes, "beats": beats, "keys": [{"measure": 1, "ql": 0, "fifths": 0, "mode": "major"}],
-        "time_signatures": [{"measure": 1, "ql": 0, "numerator": 3, "denominator": 4}]}))
+        "time_signatures": [{"measure": 1, "ql": 0, "numerator": 3, "denominator": 4}],
+        "chords": [{"ql": 0, "symbol": "C"}, {"ql": 3, "symbol": "G7/B"}, {"ql": 6, "symbol": "Am"}]}))
     return path
 
 
@@ -185,6 +186,19 @@ def write_midi(path):
         midi.instruments.append(track)
     midi.write(str(path))
     return path
+
+
+def test_chords_count_for_as_long_as_they_are_right(tmp_path):
+    path = write_json(tmp_path / "a.json")
+    content = json.loads(path.read_text())
+    content["chords"] = [{"ql": 0, "symbol": "C"}, {"ql": 3, "symbol": "G"}, {"ql": 6, "symbol": "Abm"}]
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    figures = evaluate(tmp_path / "b.json", path)
+    assert figures["chords"] == pytest.approx(6 / 11)  # a seventh counts as its triad; eleven beats in all
+    assert figures["chords_sevenths"] == pytest.approx(3 / 11)
+    del content["chords"]
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    assert "chords" not in evaluate(tmp_path / "b.json", path)
 
 
 def test_a_score_against_itself_is_perfect_in_every_figure(tmp_path):
