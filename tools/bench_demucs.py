@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import band
 import numpy as np
 import soundfile
+from bench_gpu import ARCHITECTURE
 
 OURS = """
 import sys, soundfile
@@ -42,10 +42,8 @@ def save_random_model(folder: Path) -> None:
     from demucs.states import save_with_checksum
 
     torch.manual_seed(0)
-    settings = {"sources": list(band.STEMS), "channels": 48, "bottom_channels": 512, "dconv_mode": 3,
-                "segment": Fraction(39, 5)}
-    model = HTDemucs(**settings)
-    save_with_checksum({"klass": HTDemucs, "args": (), "kwargs": settings, "state": model.state_dict()},
+    model = HTDemucs(**ARCHITECTURE)
+    save_with_checksum({"klass": HTDemucs, "args": (), "kwargs": ARCHITECTURE, "state": model.state_dict()},
                        folder / "random.th")
     (folder / "htdemucs.yaml").write_text("models: ['random']\n", encoding="utf-8")
 
