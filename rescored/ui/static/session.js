@@ -1,7 +1,7 @@
 // Owns which transcription the page shows and what is known of it so far; every panel listens here.
 //
 // Events: "open" (another job), "snapshot" (how it stands), "tracks", "notes", "score", "files",
-// "select" (a note id), "gone". The server's stream of snapshots says what can be fetched already,
+// "select" (notes: {id, ids, from}), "gone", "edit" (edits.js). The server's stream of snapshots says what can be fetched already,
 // and reconnects by itself.
 
 const bus = new EventTarget();
@@ -15,7 +15,8 @@ export const session = {
   song: null, // Song, from notes.json at first and from song.json in the end
   score: null, // index.json of the layout that suits the screen
   layout: "score", // the folder of the pages
-  selected: "", // a note's id
+  selection: new Set(), // ids of notes
+  selected: "", // the one of them that was selected last, or ""
 };
 
 export const on = (name, callback) => bus.addEventListener(name, (event) => callback(event.detail));
@@ -28,7 +29,7 @@ const layout = () => (innerWidth < 600 ? "score-narrow" : "score");
 export function open(job, example = false) {
   if (job === session.job) return;
   stream?.close();
-  Object.assign(session, { job, example, layout: layout(), snapshot: null, tracks: null, song: null, score: null, selected: "" });
+  Object.assign(session, { job, example, layout: layout(), snapshot: null, tracks: null, song: null, score: null, selected: "", selection: new Set() });
   emit("open", job);
   if (!job) return;
   let made = {};
@@ -61,9 +62,22 @@ async function fetchInto(job, field, path, also) {
   if (also) emit(also);
 }
 
-export function select(id, from) {
-  session.selected = id;
-  emit("select", { id, from });
+// Selects a note, or none (""), or several; `from`: the view that it was done in.
+export function select(ids, from) {
+  const chosen = [ids].flat().filter(Boolean);
+  session.selection = new Set(chosen);
+  session.selected = chosen.at(-1) || "";
+  emit("select", { id: session.selected, ids: session.selection, from });
+}
+
+// Shows a transcription that was written anew; `first`: {page, svg}, a page of the score that is here already.
+export function show(song, score, first) {
+  session.song = song;
+  session.score = score;
+  const kept = [...session.selection].filter((id) => song.byId.has(id));
+  if (kept.length < session.selection.size) select(kept);
+  emit("notes");
+  emit("score", first);
 }
 
 // The notes by time, the beats, and the measures that the beats make.
