@@ -62,6 +62,16 @@ class Engraving:
         """How many pages there are."""
         return int(self._toolkit.getPageCount())
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of a full page, as in its view box."""
+        options = self._toolkit.getOptions()
+        return tuple(options[name] * options["scale"] / 100 for name in ("pageWidth", "pageHeight"))
+
+    def page_of(self, element: str) -> int:
+        """The page that an element with this id is on, counted from 1; 1 if there is none."""
+        return int(self._toolkit.getPageWithElement(element)) or 1
+
     def svg(self, page: int) -> str:
         """A page as SVG, counted from 1."""
         with self._lock:

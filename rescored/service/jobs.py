@@ -28,6 +28,8 @@ from typing import Any
 from ..bucket import Bucket, default_folder
 from ..errors import Cancelled, InputError, RescoredError
 from ..hearing.links import is_link
+from ..music import Edit
+from . import changes as kept
 from .fair import FairQueue
 from .history import ASKED, RETUNED, History, Order, Snapshot
 from .limits import UNLIMITED, Ask, Limits
@@ -50,6 +52,10 @@ class Desk:
     def source(self) -> Path:
         """The upload, as a file on this machine."""
         return self._bucket.local(f"uploads/{self.order.job}/{self.order.source}")
+
+    def edits(self) -> tuple[Edit, ...] | None:
+        """The corrections that the job inherited from another one of the same recording; None = it did not."""
+        return kept.read(self._bucket, self.order.job).edits
 
     def tell(self, **changes: Any) -> None:
         """Change the job's snapshot; raises Cancelled when the job is not wanted any more."""
@@ -154,6 +160,7 @@ class BaseJobs(ABC):
                     self.bucket.copy(f"uploads/{job}/{order.source}", f"uploads/{new}/{order.source}")
                 except FileNotFoundError as error:
                     raise InputError("The recording is not here any more.", "Upload it again.") from error
+            kept.carry(self.bucket, job, new)
             return self._ask(Order(new, owner, order.title, order.source, settings, time.time(),
                                    RETUNED if heard else ASKED))
 

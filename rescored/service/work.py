@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ class _Transcribing:
         keep_private(recording.title)
         self.desk.tell(title=recording.title)
         self.progress = Progress(self.settings, recording.kind, self.desk.history.pace())
-        result = transcribe(recording, self.settings, store=self.store, listen=self.listen)
+        result = transcribe(recording, self.settings, edits=self.desk.edits(), store=self.store, listen=self.listen)
         self.step("engrave")
         self.engrave(result)
         self.step("sound")
@@ -120,12 +120,20 @@ class _Transcribing:
 
     def sound(self, performance: Performance) -> None:
         """How the transcription sounds, whole and part by part."""
-        performance = _from(arrange(performance, settings=self.settings.score), self.shelf.begin_s)
-        self.track("transcription", "Transcription", "transcription", fingerprint(performance),
-                   partial(render, performance))
-        for part in performance.parts if len(performance.parts) > 1 else ():
-            alone = replace(performance, notes=tuple(n for n in performance.notes if n.part == part.id))
-            self.track(f"part-{part.id}", part.name, "part", fingerprint(alone), partial(render, alone))
+        for track, name, kind, sounding, make in played(performance, self.settings, self.shelf.begin_s):
+            self.track(track, name, kind, fingerprint(sounding), make)
+
+
+def played(
+    performance: Performance, settings: Settings, begin_s: float
+) -> Iterator[tuple[str, str, Kind, Performance, Callable[[], Audio]]]:
+    """The tracks that play a transcription from `begin_s` on, whole and part by part: track, name, kind, what it
+    plays, and how to make its sound."""
+    performance = _from(arrange(performance, settings=settings.score), begin_s)
+    yield "transcription", "Transcription", "transcription", performance, partial(render, performance)
+    for part in performance.parts if len(performance.parts) > 1 else ():
+        alone = replace(performance, notes=tuple(n for n in performance.notes if n.part == part.id))
+        yield f"part-{part.id}", part.name, "part", alone, partial(render, alone)
 
 
 def _from(performance: Performance, begin_s: float) -> Performance:

@@ -38,10 +38,12 @@ from ..service import telemetry
 from ..service.health import readiness
 from ..service.jobs import Jobs
 from ..service.limits import Limits
+from ..service.renotate import Renotator
 from ..service.shelf import SONG, put_pages
 from ..service.work import work
 from ..store import Store
-from .page import LANDING, build, example_job
+from .changing import add_routes
+from .page import EXAMPLES_OWNER, LANDING, build, example_job
 from .panel import STATIC, STATIC_URL
 from .theme import theme
 
@@ -58,6 +60,7 @@ _SERVED = re.compile(
 
 def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
     """The server's routes over these jobs. Who knows a job's id may fetch what it made."""
+    renotator = Renotator(jobs)
     app = FastAPI(title="rescored", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
@@ -108,9 +111,7 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
                 return Response(json.dumps(heard_still(jobs, job)), media_type="application/json")
             file = jobs.file(job, path)
         except FileNotFoundError as error:
-            if path != "score-narrow/index.json" or not jobs.snapshot(job).made.get("score"):
-                raise HTTPException(404) from error
-            file = engrave_narrow(jobs, job)
+            file = made(job, path, error)
         name = None
         if "download" in request.query_params:
             title = safe_name(jobs.snapshot(job).title)
@@ -119,11 +120,25 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
             return Response(file.read_bytes(), media_type="application/json")
         return FileResponse(file, filename=name, headers={"Cache-Control": "private, no-cache"})
 
+    def made(job: str, path: str, missing: FileNotFoundError) -> Path:
+        """What is made only when it is asked for."""
+        try:
+            return renotator.make(job, path)
+        except (FileNotFoundError, InputError):
+            if path != "score-narrow/index.json" or not jobs.snapshot(job).made.get("score"):
+                raise HTTPException(404) from missing
+            return engrave_narrow(jobs, job)
+
     def found(job: str) -> None:
         try:
             jobs.snapshot(job)
         except InputError as error:
             raise HTTPException(404, str(error)) from error
+
+    def protected(job: str) -> bool:
+        return jobs.order(job).owner == EXAMPLES_OWNER
+
+    add_routes(app, renotator, found, protected)
 
     @app.get(f"/{STATIC_URL}/Leipzig.css")
     def music_font() -> FileResponse:

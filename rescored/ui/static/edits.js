@@ -24,7 +24,7 @@
 // Changes go to the server one request at a time, each with the whole list and the revision it is based on; what
 // is changed meanwhile goes with the next. An example belongs to nobody: the first change makes a copy of it.
 
-import { emit, on, session, show, Song } from "./session.js";
+import { emit, on, reopen, session, show, Song } from "./session.js";
 
 const RETRY_MS = [1000, 2000, 5000, 10000];
 const NATURAL = { C: 0, D: 2, E: 4, F: 5, G: 7, A: 9, B: 11 };
@@ -33,7 +33,7 @@ const SHORTEST_S = 0.02;
 // A state is {edits, settings, notes, candidates}; arrays are never changed, only replaced.
 let now = blank(), past = [], future = [];
 let revision = 0, base = {}; // of the server; `base`: all settings, as they were before `now.settings`
-let ready = false, sending = false, failures = 0, problem = "", saved = now, carried = null;
+let ready = false, loading = false, sending = false, failures = 0, problem = "", saved = now, carried = null;
 let visiblePage = () => 1; // the score says which page is to come first
 let copyExample = () => {};
 
@@ -230,7 +230,7 @@ async function take(status, content, job, sent) {
     throw new Error(content.problem);
   } else {
     problem = content.problem ? `${content.problem} ${content.remedy || ""}` : "This change could not be made.";
-    if (status === 409) await load(job); // another window was faster: take what it made
+    if (status === 409) reopen(); // another window was faster: take what it made
     else {
       now = past.pop() || saved;
       if (now.notes) showNotes(now);
@@ -253,17 +253,17 @@ function retry() {
 
 // What the server has of this job: its revision, the edits, and the settings before and after them.
 async function load(job) {
-  const answer = await fetch(address());
-  if (!answer.ok || job !== session.job) return;
-  const content = await answer.json();
+  loading = true;
+  const answer = await fetch(address()).catch(() => null);
+  const content = answer?.ok && (await answer.json());
   if (job !== session.job) return;
+  loading = false;
+  if (!content) return;
   revision = content.revision;
   base = content.base;
-  const before = now;
   now = saved = { edits: content.edits, settings: content.settings, notes: session.song?.notes, candidates: session.song?.candidates };
   past = [];
   future = [];
-  if (before.edits.length && content.song) showSong(content);
   ready = true;
   const mine = carried;
   carried = null;
@@ -275,18 +275,15 @@ on("open", () => {
   now = saved = blank();
   past = [];
   future = [];
-  ready = sending = false;
+  ready = sending = loading = false;
   failures = revision = 0;
   base = {};
   problem = "";
   emit("edit");
 });
-on("snapshot", ({ state }) => {
-  if (state === "done" && !ready) load(session.job);
-});
-on("files", () => {
-  if (edit.possible && !ready) load(session.job);
-});
+const loadOnce = () => edit.possible && !ready && !loading && load(session.job);
+on("snapshot", loadOnce);
+on("notes", loadOnce);
 
 addEventListener("beforeunload", (event) => {
   if (edit.saving && ready) event.preventDefault();

@@ -51,6 +51,13 @@ export function open(job, example = false) {
   };
 }
 
+// Fetches all of it again: somebody else has changed it.
+export function reopen() {
+  const { job, example } = session;
+  session.job = "";
+  open(job, example);
+}
+
 async function fetchInto(job, field, path, also) {
   const answer = await fetch(media(path), { cache: "no-cache" });
   if (!answer.ok) return;
