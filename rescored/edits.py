@@ -226,8 +226,7 @@ class _State:
         return True
 
     def set_staff(self, note: Note, staff: int) -> bool:
-        staves = next(p.staves for p in self.heard.parts if p.id == note.part)
-        return 1 <= staff <= staves and self.wish(self.staff, note, staff)
+        return staff in (1, 2) and self.wish(self.staff, note, staff)  # kept, even while its part has one staff
 
     def respell(self, note: Note, step: str, alter: int) -> bool:
         fits = step in NATURAL and abs(alter) <= 2 and (NATURAL[step] + alter - note.pitch) % 12 == 0

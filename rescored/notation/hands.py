@@ -53,7 +53,7 @@ def split_hands(
         else:
             left = _left(notes, performance, settings) if notes else []
         staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
-    staff.update(wishes.staff)
+    staff.update({id: wish for id, wish in wishes.staff.items() if id in staff})
     return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes))
 
 

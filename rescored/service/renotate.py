@@ -169,7 +169,8 @@ class Renotator:
             tracks = json.loads(self._jobs.file(job, "tracks.json").read_bytes())
             held = json.loads(self._jobs.file(job, "sounds.json").read_bytes())
             others = [track for track in tracks["tracks"] if track["kind"] in ("original", "stem")]
-            for track, name, kind, performance, make in played(piece.now.performance, saved_settings(piece.now), tracks["begin_s"]):
+            settings = saved_settings(piece.now)
+            for track, name, kind, performance, make in played(piece.now.performance, settings, tracks["begin_s"]):
                 key = fingerprint(performance)
                 held[f"{track}.ogg"], outline = self._jobs.sounds.hold(job, "sounds", key, make)
                 tracks["duration_s"] = max(tracks["duration_s"], outline.duration_s)

@@ -118,14 +118,14 @@ function setPart(ids, part) {
 }
 
 function setHand(ids, staff) {
-  const staves = (note) => session.song.parts[session.song.partIndex.get(note.part)]?.staves || 1;
+  const staves = (note) => session.song.content.score.parts.find(({ id }) => id === note.part)?.staves || 1;
   const notes = noted(ids).filter((note) => note.staff !== staff && staff >= 1 && staff <= staves(note));
   return make({ edit: "staff", notes: notes.map(ref), staff }, { changed: notes.map((note) => ({ ...note, staff })) }, notes);
 }
 
 function respell(id, step, alter) {
   const [note] = noted([id]);
-  if (!note || (((NATURAL[step] + alter - note.pitch) % 12) + 12) % 12 !== 0) return false;
+  if (!note || note.written_pitch !== note.pitch || (((NATURAL[step] + alter - note.pitch) % 12) + 12) % 12 !== 0) return false;
   return make({ edit: "respell", note: ref(note), step, alter },
     { changed: [{ ...note, step, alter, octave: Math.floor((note.pitch - alter) / 12) - 1 }] });
 }
