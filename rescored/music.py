@@ -563,6 +563,7 @@ class Symbol:
     whole_measure: bool = False  # a rest that stands for the measure, centred
     hidden: bool = False
     staccato: bool = False
+    accent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -589,9 +590,10 @@ class Clef:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Dynamics ("p", "mf" ...), pedal, ottava: `kind`, what it says, and where it ends."""
+    """Dynamics ("p", "mf" ...), hairpin ("crescendo", "diminuendo"), pedal, ottava: `kind`, what it says, where it
+    ends."""
 
-    kind: Literal["dynamic", "pedal", "ottava", "words"]
+    kind: Literal["dynamic", "hairpin", "pedal", "ottava", "words"]
     part: str
     staff: int
     ql: Fraction

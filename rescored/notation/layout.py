@@ -10,7 +10,7 @@ Where the places of a voice do not fit halves, a tuplet is opened over as short 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
@@ -55,12 +55,13 @@ class _Stretch:
 
 
 def lay_out(
-    notes: Sequence[WrittenNote], measures: Sequence[Measure], parts: Sequence[Part], onset_s: Mapping[str, float]
+    notes: Sequence[WrittenNote], measures: Sequence[Measure], parts: Sequence[Part], onset_s: Mapping[str, float],
+    accented: Container[str] = (),
 ) -> tuple[Symbol, ...]:
     """All symbols of the score, sorted by (part in the order of `parts`, staff, measure, voice, onset).
 
     `onset_s` gives every note's performed onset: grace notes are drawn in the order in which they
-    were played.
+    were played. `accented`: ids of notes that carry an accent.
     """
     by_voice: defaultdict[tuple[str, int, int], list[WrittenNote]] = defaultdict(list)
     for n in notes:
@@ -76,8 +77,12 @@ def lay_out(
             ]
             for of_measure in zip(*drawn, strict=True):
                 for symbols in of_measure:
-                    result += symbols
+                    result += (_accented(s) if any(n in accented for n in s.notes) else s for s in symbols)
     return tuple(result)
+
+
+def _accented(symbol: Symbol) -> Symbol:
+    return symbol if symbol.tie_from else replace(symbol, accent=True)
 
 
 def _draw_voice(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -14,30 +12,27 @@ from ..music import (
     Clef,
     Floats,
     Ints,
+    Mark,
     Measure,
-    Part,
     Performance,
     Score,
     Spelled,
-    TempoMark,
     WrittenNote,
     renamed,
 )
 from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
+from .clefs import choose_clefs, octave_lines
+from .expression import accented, dynamics, pedal_marks, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
 from .ticks import PER_QUARTER, beat_ticks, to_ticks
 
-LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
 NO_CHORDS = Chords(())
-CLEFS: dict[str, tuple[Literal["G", "F", "C"], int, int]] = {  # of `Part.clef`: sign, line, octaves higher
-    "G2": ("G", 2, 0), "G2-8": ("G", 2, -1), "G2+8": ("G", 2, 1), "G2+15": ("G", 2, 2),
-    "C3": ("C", 3, 0), "F4": ("F", 4, 0), "F4-8": ("F", 4, -1)}
 ASTRAY = 0.25  # beats that notes lie off their places where a measure is hardly to be trusted
 
 
-@stage(version=2)
+@stage(version=3)
 def write_score(
     spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
     settings: ScoreSettings, report: Report = silent,
@@ -48,6 +43,7 @@ def write_score(
     end = max((to_ticks(n.onset_ql + n.duration_ql) for n in notes), default=begin)
     measures = _with_confidence(lay_measures(grid, begin, end), notes, grid, performance)
     onset_s = {n.id: n.onset_s for n in performance.notes}
+    clefs = choose_clefs(notes, performance.parts, measures)
     report(0.3, "drawing notes and rests")
     return Score(
         title=settings.title or title,
@@ -55,11 +51,12 @@ def write_score(
         parts=performance.parts,
         measures=measures,
         notes=notes,
-        symbols=lay_out(notes, measures, performance.parts, onset_s),
+        symbols=lay_out(notes, measures, performance.parts, onset_s, accented(notes)),
         time_signatures=grid.time_signatures,
         keys=spelled.keys,
-        clefs=_clefs(notes, performance.parts, measures),
-        tempi=(_tempo(grid, measures),),
+        clefs=clefs,
+        tempi=tempo_marks(grid, measures, swing=False),
+        marks=_marks(notes, performance, grid, measures, clefs),
         chords=chords.symbols,
         unplayable=_unplayable(notes, performance.parts),
         shows_chords=_shows_chords(settings.chords, performance.parts),
@@ -93,37 +90,14 @@ def _shows_chords(asked: str, parts: tuple[Part, ...]) -> bool:
     return len(parts) > 1 or any("guitar" in part.name.lower() for part in parts)
 
 
-def _tempo(grid: BeatGrid, measures: tuple[Measure, ...]) -> TempoMark:
-    """The median tempo, in beats of the first time signature."""
-    beat_ql = grid.time_signatures[0].beat_ql
-    seconds_a_quarter = float(np.median(np.diff(grid.times_s) / np.diff(grid.ql)))
-    return TempoMark(measures[0].ql, round(60.0 / (seconds_a_quarter * float(beat_ql)), 1), beat_ql)
-
-
-def _clefs(
-    notes: tuple[WrittenNote, ...], parts: tuple[Part, ...], measures: tuple[Measure, ...]
-) -> tuple[Clef, ...]:
-    """One clef a staff, for the whole piece."""
-    pitches: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    for n in notes:
-        pitches[n.part, n.staff].append(n.pitch)
-    return tuple(
-        Clef(part.id, staff, measures[0].ql, *_clef(part, staff, pitches[part.id, staff]))
-        for part in parts for staff in range(1, part.staves + 1))
-
-
-def _clef(part: Part, staff: int, pitches: list[int]) -> tuple[Literal["G", "F", "C", "percussion"], int, int]:
-    """Sign, line and octave: treble above bass for two staves, else the instrument's own, else what fits the range."""
-    if part.percussion:
-        return "percussion", 2, 0
-    if part.staves == 2:
-        return ("G", 2, 0) if staff == 1 else ("F", 4, 0)
-    if part.clef:
-        return CLEFS[part.clef]
-    low = bool(pitches) and np.median(pitches) < LOWEST_IN_TREBLE
-    if low and part.family == "voice":
-        return "G", 2, -1
-    return ("F", 4, 0) if low else ("G", 2, 0)
+def _marks(
+    notes: tuple[WrittenNote, ...], performance: Performance, grid: BeatGrid, measures: tuple[Measure, ...],
+    clefs: tuple[Clef, ...],
+) -> tuple[Mark, ...]:
+    """Everything beside the notes, in the order of the score."""
+    marks = octave_lines(notes, performance.parts, clefs) + dynamics(notes, performance.parts, measures)
+    marks += pedal_marks(performance, grid, measures)
+    return tuple(sorted(marks, key=lambda m: (m.ql, m.part, m.staff, m.kind)))
 
 
 def _with_confidence(

@@ -127,6 +127,9 @@ def _mark(mark: Mark) -> Iterator[tuple[Element, Fraction, bool]]:
         yield _direction(dynamics, placement="below"), mark.ql, False
     elif mark.kind == "words":
         yield _direction(_words(mark.text, font_style="italic"), placement="above"), mark.ql, False
+    elif mark.end_ql is not None and mark.kind == "hairpin":
+        for kind, ql in ((mark.text, mark.ql), ("stop", mark.end_ql)):
+            yield _direction(Element("wedge", type=kind), placement="below"), ql, kind == "stop"
     elif mark.end_ql is not None and mark.kind == "pedal":
         for kind, ql in (("start", mark.ql), ("stop", mark.end_ql)):
             pedal = Element("pedal", type=kind, line="no", sign="yes")

@@ -296,6 +296,8 @@ class _Writer:
         element.duration = lasting
         if symbol.staccato:
             element.articulations.append(articulations.Staccato())
+        if symbol.accent:
+            element.articulations.append(articulations.Accent())
         return element
 
     def _head(self, written: WrittenNote, part: Part, symbol: Symbol, printed: bool) -> note.NotRest:

@@ -1,0 +1,159 @@
+"""Clefs and octave lines: where a hand stays among ledger lines, the staff follows it.
+
+For clefs a shortest path over the measures of a staff weighs ledger lines against the trouble of a
+change (Gould, "Behind Bars", 2011, pp. 7-9); for octave lines one over its chords (pp. 28-31).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+
+from ..music import Clef, Floats, Ints, Mark, Measure, Part, WrittenNote
+
+LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
+TREBLE, BASS = ("G", 2), ("F", 4)
+LOWEST_LINE = {TREBLE: 30, BASS: 18}  # as a place on the staff, 7 to the octave: E4, G2
+CLEF_CHANGE = 14.0  # ledger lines that must be saved
+ODD_CLEF = 0.15  # a note, for the clef that the staff does not usually have
+BEARABLE = 2  # ledger lines
+OCTAVE_CHANGE = 7.0  # ledger lines beyond the bearable that an octave line must save at either end
+OCTAVE_NOTE = 1.1  # for every chord under the line
+
+Name = Literal["G", "F", "C", "percussion"]
+CLEFS: dict[str, tuple[Name, int, int]] = {  # of `Part.clef`: sign, line, octaves higher
+    "G2": ("G", 2, 0), "G2-8": ("G", 2, -1), "G2+8": ("G", 2, 1), "G2+15": ("G", 2, 2),
+    "C3": ("C", 3, 0), "F4": ("F", 4, 0), "F4-8": ("F", 4, -1)}
+
+
+def choose_clefs(
+    notes: Sequence[WrittenNote], parts: Sequence[Part], measures: Sequence[Measure]
+) -> tuple[Clef, ...]:
+    """The clef of every staff, and where it changes; changes are at barlines, and only in grand staves."""
+    by_staff: defaultdict[tuple[str, int], list[WrittenNote]] = defaultdict(list)
+    for n in notes:
+        by_staff[n.part, n.staff].append(n)
+    result: list[Clef] = []
+    for part in parts:
+        for staff in range(1, part.staves + 1):
+            own = by_staff[part.id, staff]
+            if part.staves == 2:
+                usual = TREBLE if staff == 1 else BASS
+                result += [Clef(part.id, staff, ql, *clef) for ql, clef in _grand(own, measures, usual)]
+            else:
+                result.append(Clef(part.id, staff, measures[0].ql, *_single(part, own)))
+    return tuple(result)
+
+
+def _single(part: Part, notes: Sequence[WrittenNote]) -> tuple[Name, int, int]:
+    """Sign, line and octave: the instrument's own, else what fits the range."""
+    if part.percussion:
+        return "percussion", 2, 0
+    if part.clef:
+        return CLEFS[part.clef]
+    low = bool(notes) and np.median([n.pitch for n in notes]) < LOWEST_IN_TREBLE
+    if low and part.family == "voice":
+        return "G", 2, -1
+    return ("F", 4, 0) if low else ("G", 2, 0)
+
+
+def places(notes: Sequence[WrittenNote]) -> Ints:
+    """Where notes stand, 7 to the octave: C4 = 28, shape (n,)."""
+    return np.array([7 * n.octave + "CDEFGAB".index(n.step) for n in notes], dtype=np.int64)
+
+
+def ledger_lines(place: Ints, clef: tuple[str, int]) -> Ints:
+    """Ledger lines of notes, shape of `place`."""
+    lowest = LOWEST_LINE[clef]
+    return np.maximum(np.maximum((lowest - place) // 2, (place - lowest - 8) // 2), 0)
+
+
+def _grand(
+    notes: Sequence[WrittenNote], measures: Sequence[Measure], usual: tuple[str, int]
+) -> list[tuple[Fraction, tuple[Name, int]]]:
+    """Where a clef stands, and which."""
+    starts = np.array([float(m.ql) for m in measures])
+    of_note = np.clip(np.searchsorted(starts, [float(n.onset_ql) + 1e-9 for n in notes]) - 1, 0, len(measures) - 1)
+    place = places(notes)
+    cost = np.zeros((len(measures), 2))
+    for c, clef in enumerate((TREBLE, BASS)):
+        each = np.maximum(ledger_lines(place, clef) - 1, 0) + ODD_CLEF * (clef != usual)
+        np.add.at(cost[:, c], of_note, each)
+    first = (TREBLE, BASS).index(usual)
+    cost[0, 1 - first] += CLEF_CHANGE  # a staff may begin in the odd clef, for a reason
+    path = cheapest_path(cost, CLEF_CHANGE)
+    runs = [next(g) for _, g in groupby(range(len(path)), key=lambda k: path[k])]
+    signs: tuple[tuple[Name, int], ...] = (("G", 2), ("F", 4))
+    return [(measures[k].ql, signs[path[k]]) for k in runs]
+
+
+def cheapest_path(cost: Floats, change: float, may_change: Sequence[bool] | None = None) -> list[int]:
+    """The column of every row with the least sum of `cost`, shape (n, states), and of `change` for every
+    change of column; `may_change[k]`: whether one may come before row k."""
+    total = cost[0].copy()
+    back = np.zeros(cost.shape, dtype=np.int64)
+    own = np.arange(cost.shape[1])
+    for k in range(1, len(cost)):
+        best = int(total.argmin())
+        moves = (total[best] + change < total) & (may_change is None or may_change[k])
+        back[k] = np.where(moves, best, own)
+        total = np.where(moves, total[best] + change, total) + cost[k]
+    path = [int(total.argmin())]
+    for k in range(len(cost) - 1, 0, -1):
+        path.append(int(back[k, path[-1]]))
+    return path[::-1]
+
+
+def octave_lines(notes: Sequence[WrittenNote], parts: Sequence[Part], clefs: Sequence[Clef]) -> list[Mark]:
+    """8va above a treble staff and 8vb below a bass staff, where ledger lines pile up.
+
+    A line begins and ends where no note of its staff is held across.
+    """
+    result: list[Mark] = []
+    for part in parts:
+        if part.percussion:
+            continue
+        for staff in range(1, part.staves + 1):
+            own = sorted((n for n in notes if (n.part, n.staff) == (part.id, staff)), key=lambda n: n.onset_ql)
+            changes = [c for c in clefs if (c.part, c.staff) == (part.id, staff)]
+            if own and all(c.octave == 0 and (c.sign, c.line) in LOWEST_LINE for c in changes):
+                result += _octave_lines(own, changes, part.id, staff)
+    return result
+
+
+def _octave_lines(notes: list[WrittenNote], clefs: list[Clef], part: str, staff: int) -> list[Mark]:
+    chords = [list(g) for _, g in groupby(notes, key=lambda n: n.onset_ql)]
+    cost = np.zeros((len(chords), 3))  # as it stands, 8va, 8vb
+    free, sounding = [], Fraction(-(10**6))
+    for k, chord in enumerate(chords):
+        at = chord[0].onset_ql
+        free.append(sounding <= at)
+        sounding = max(sounding, *(n.onset_ql + n.duration_ql for n in chord))
+        clef = next((c for c in reversed(clefs) if c.ql <= at), clefs[0])
+        sign = TREBLE if clef.sign == "G" else BASS
+        place = places(chord)
+        for state, shift in enumerate((0, -7, 7)):
+            lines = np.maximum(ledger_lines(place + shift, sign) - BEARABLE, 0)
+            cost[k, state] = lines.sum() + (OCTAVE_NOTE if shift else 0.0)
+        if sign == TREBLE:
+            cost[k, 2] = 1e6
+        else:
+            cost[k, 1] = 1e6
+        if (place < LOWEST_LINE[sign] + 4).any():  # would sink below the staff's middle
+            cost[k, 1] = 1e6
+        if (place > LOWEST_LINE[sign] + 4).any():
+            cost[k, 2] = 1e6
+    cost[0, 1:] += OCTAVE_CHANGE
+    path = cheapest_path(cost, OCTAVE_CHANGE, free)
+    result = []
+    for state, run in groupby(range(len(chords)), key=lambda k: path[k]):
+        if state:
+            inside = [n for k in run for n in chords[k]]
+            end = max(n.onset_ql + n.duration_ql for n in inside)
+            result.append(Mark("ottava", part, staff, inside[0].onset_ql, ("8va", "8vb")[state - 1], end))
+    return result

@@ -1,0 +1,193 @@
+"""Dynamics, hairpins, accents, pedal and tempo marks: few, and only where the performance is clear.
+
+Loudness is read from key velocities as a curve over the measures; a mark stands where its level changes
+for good. How loud a level is differs from recording to recording, so levels are counted from the
+piece's own middle, within what is usual (Grachten & Widmer, "Linear basis models for prediction and
+analysis of musical expression", JNMR 41, 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby, pairwise
+
+import numpy as np
+
+from ..music import BeatGrid, Floats, Mark, Measure, Part, Performance, TempoMark, WrittenNote
+from .clefs import cheapest_path
+
+LEVELS = {"pp": 30.0, "p": 43.0, "mp": 55.0, "mf": 67.0, "f": 81.0, "ff": 97.0}  # velocity
+FLAT = 2.5  # spread of velocities below which they tell nothing
+LEVEL_CHANGE = 5.0  # measures' worth of a whole level that a new dynamic must explain
+HAIRPIN_RISE = 11.0  # velocity
+HAIRPIN_MEASURES = (2, 4)
+ACCENT = 26.0  # velocity above the neighbours
+PEDAL_STEP_QL = Fraction(1, 2)  # to which pedal marks are rounded
+SHORTEST_PEDAL_QL = Fraction(1)
+SLOWING = 0.78  # of the tempo before
+NEW_TEMPO, NEW_TEMPO_MEASURES = 1.28, 8
+
+
+def loudness(notes: Sequence[WrittenNote], measures: Sequence[Measure]) -> Floats:
+    """Mean velocity of every measure, the louder notes weighing more; nan where nothing is struck."""
+    starts = np.array([float(m.ql) for m in measures])
+    velocity = np.array([float(n.velocity) for n in notes])
+    of_note = np.clip(
+        np.searchsorted(starts, [float(n.onset_ql) + 1e-9 for n in notes]) - 1, 0, len(measures) - 1)
+    count = np.bincount(of_note, minlength=len(measures))
+    power = np.bincount(of_note, weights=velocity**2, minlength=len(measures))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sqrt(power / count))
+
+
+def dynamics(notes: Sequence[WrittenNote], parts: Sequence[Part], measures: Sequence[Measure]) -> list[Mark]:
+    """Dynamics and hairpins of every part whose velocities say something; they stand by its upper staff."""
+    result: list[Mark] = []
+    for part in parts:
+        own = [n for n in notes if n.part == part.id and not n.grace]
+        if part.percussion or len(own) < 8 or np.std([n.velocity for n in own]) < FLAT:
+            continue
+        result += _dynamics(own, part, measures)
+    return result
+
+
+def _dynamics(notes: list[WrittenNote], part: Part, measures: Sequence[Measure]) -> list[Mark]:
+    loud = loudness(notes, measures)
+    heard = np.flatnonzero(~np.isnan(loud))
+    centres = np.array(list(LEVELS.values()))
+    off = np.abs(loud[heard, None] - centres[None, :]) / 12.0
+    path = cheapest_path(off, LEVEL_CHANGE)
+    begins = min(n.onset_ql for n in notes)
+    names = list(LEVELS)
+    result = []
+    changes = [0, *(i for i in range(1, len(path)) if path[i] != path[i - 1])]
+    for i, following in zip(changes, [*changes[1:], len(path)], strict=True):
+        k = int(heard[i])
+        result.append(Mark("dynamic", part.id, 1, max(measures[k].ql, begins), names[path[i]]))
+        if following < len(path) and (hairpin := _hairpin(loud, heard, i, following, path, measures)):
+            a, b, text = hairpin
+            result.append(Mark("hairpin", part.id, 1, a, text, b))
+    return result
+
+
+def _hairpin(
+    loud: Floats, heard: np.ndarray, begin: int, end: int, path: list[int], measures: Sequence[Measure]
+) -> tuple[Fraction, Fraction, str] | None:
+    """A steady rise or fall over the measures that lead to a new level."""
+    rising = path[end] > path[end - 1]
+    shortest, longest = HAIRPIN_MEASURES
+    best = None
+    for length in range(shortest, min(longest, end - begin - 1) + 1):
+        steps = loud[heard[end - length:end + 1]]
+        changes = np.diff(steps) * (1 if rising else -1)
+        if (changes > 0.5).all() and changes.sum() >= HAIRPIN_RISE:
+            best = length
+    if best is None:
+        return None
+    return measures[heard[end - best]].ql, measures[heard[end]].ql, "crescendo" if rising else "diminuendo"
+
+
+def accented(notes: Sequence[WrittenNote]) -> frozenset[str]:
+    """Ids of notes that are struck far louder than what is around them on their staff."""
+    result = set()
+    for _, group in groupby(sorted(notes, key=lambda n: (n.part, n.staff, n.onset_ql)),
+                            key=lambda n: (n.part, n.staff)):
+        chords = [list(g) for _, g in groupby(group, key=lambda n: n.onset_ql)]
+        top = np.array([max(n.velocity for n in chord) for chord in chords], dtype=np.float64)
+        for k, chord in enumerate(chords):
+            around = np.concatenate([top[max(k - 6, 0):k], top[k + 1:k + 7]])
+            if len(around) >= 6 and top[k] > max(np.quantile(around, 0.9) + ACCENT / 2, np.median(around) + ACCENT):
+                result |= {n.id for n in chord if n.velocity == top[k] and not n.grace}
+    return frozenset(result)
+
+
+def pedal_marks(
+    performance: Performance, grid: BeatGrid, measures: Sequence[Measure]
+) -> list[Mark]:
+    """Where the pedal goes down and up, to the eighth; under the lowest staff of the first keyboard part.
+
+    Short dabs are left out, and between two marks there is at least an eighth.
+    """
+    part = next((p for p in performance.parts if p.staves == 2), None)
+    if part is None or not performance.pedal or not performance.notes:
+        return []
+    end = measures[-1].ql + measures[-1].length_ql
+    edges = grid.ql_at(np.array([(s.start_s, s.end_s) for s in performance.pedal]))
+    spans: list[tuple[Fraction, Fraction]] = []
+    for down, up in np.rint(edges / float(PEDAL_STEP_QL)).astype(int).tolist():
+        a, b = max(down * PEDAL_STEP_QL, measures[0].ql), min(up * PEDAL_STEP_QL, end)
+        if b - a < SHORTEST_PEDAL_QL:
+            continue
+        if spans and a - spans[-1][1] < PEDAL_STEP_QL:  # room for the sign of its release
+            before, until = spans[-1][0], a - PEDAL_STEP_QL
+            if until - before < PEDAL_STEP_QL:
+                spans[-1] = (before, b)
+                continue
+            spans[-1] = (before, until)
+        spans.append((a, b))
+    return [Mark("pedal", part.id, part.staves, a, "", b) for a, b in spans]
+
+
+def tempo_marks(grid: BeatGrid, measures: Sequence[Measure], swing: bool) -> tuple[TempoMark, ...]:
+    """The tempo with its metronome number; new ones where it changes for good, "rit." and "a tempo" where
+    it gives way and comes back, a last "rit." where it does not."""
+    spans = np.array([float(m.ql) for m in measures] + [float(measures[-1].ql + measures[-1].length_ql)])
+    seconds = np.diff(grid.seconds_at(spans))
+    quarters = np.diff(spans)
+    inside = (spans[:-1] >= grid.ql[0] - 1e-6) & (spans[1:] <= grid.ql[-1] + 1e-6)
+    pace = 60.0 * quarters / np.maximum(seconds, 1e-6)  # quarters a minute
+    sections = _sections(pace, inside)
+    result = []
+    for k, until in sections:
+        beat_ql = next(t.beat_ql for t in reversed(grid.time_signatures)
+                       if t.ql <= measures[k].ql or t is grid.time_signatures[0])
+        middle = _median(pace, inside, k, until)
+        if np.isnan(middle):
+            middle = float(60.0 * np.median(np.diff(grid.ql) / np.diff(grid.times_s)))
+        text = "Swing" if swing and k == 0 else ""
+        result.append(TempoMark(measures[k].ql, round(middle / float(beat_ql), 1), beat_ql, text))
+        result += _yielding(pace, inside, middle, k, until, measures, beat_ql, last=until == len(measures))
+    return tuple(result)
+
+
+def _median(pace: Floats, inside: np.ndarray, a: int, b: int) -> float:
+    values = pace[a:b][inside[a:b]]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _sections(pace: Floats, inside: np.ndarray) -> list[tuple[int, int]]:
+    """Stretches of measures of one tempo (from, until)."""
+    if inside.sum() < 2 * NEW_TEMPO_MEASURES:
+        return [(0, len(pace))]
+    log = np.log(np.where(inside, pace, np.median(pace[inside])))
+    levels = np.quantile(log, np.linspace(0.02, 0.98, 25))
+    path = cheapest_path(np.minimum(np.abs(log[:, None] - levels[None, :]), 0.6), 2.5 * np.log(NEW_TEMPO) + 1.2)
+    edges = [0, *(k for k in range(1, len(path)) if path[k] != path[k - 1]), len(path)]
+    kept = [0]
+    for a, b in pairwise(edges[1:]):
+        enough = min(b - a, a - kept[-1]) >= NEW_TEMPO_MEASURES
+        change = abs(_median(log, inside, a, b) - _median(log, inside, kept[-1], a))
+        if enough and change > np.log(NEW_TEMPO):
+            kept.append(a)
+    return list(pairwise([*kept, len(pace)]))
+
+
+def _yielding(
+    pace: Floats, inside: np.ndarray, middle: float, begin: int, end: int, measures: Sequence[Measure],
+    beat_ql: Fraction, *, last: bool,
+) -> list[TempoMark]:
+    """Ritardandi within a stretch of one tempo."""
+    slow = (pace < SLOWING * middle) & inside
+    result = []
+    for is_slow, run in groupby(range(begin + 1, end), key=lambda k: bool(slow[k])):
+        ks = list(run)
+        returns = ks[-1] + 1 < end and inside[ks[-1] + 1] and pace[ks[-1] + 1] > 0.9 * middle
+        if not is_slow or len(ks) > 4 or not (returns or (last and ks[-1] >= end - 2)):
+            continue
+        bpm = round(_median(pace, inside, ks[0], ks[-1] + 1) / float(beat_ql), 1)
+        result.append(TempoMark(measures[ks[0]].ql, bpm, beat_ql, "rit."))
+        if returns:
+            result.append(TempoMark(measures[ks[-1] + 1].ql, round(middle / float(beat_ql), 1), beat_ql, "a tempo"))
+    return result
+

@@ -1,0 +1,111 @@
+"""Marks beside the notes: clefs, octave lines, dynamics, accents, pedal, tempo; few, and only where due."""
+
+from dataclasses import replace
+from fractions import Fraction as F
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from rescored.music import PIANO, BeatGrid, Performance, Score, Span
+from rescored.output.musicxml import to_musicxml
+from tests.test_notation import MELODY, grid_of, notate, play
+
+MEASURES = 16
+
+
+def two_hands(right: int = 72, left: int = 48, velocity=lambda k: 60 + 3 * (k % 2), beats: int = 4 * MEASURES,
+              grid: BeatGrid | None = None, lifted=lambda k: (0, 0)) -> tuple[Performance, BeatGrid]:
+    """Quarters in both hands; `velocity(beat)`, and `lifted(beat)`: semitones by which right and left move."""
+    grid = grid or grid_of("4/4", beats=beats + 1)
+    notes = []
+    for k in range(beats):
+        up = lifted(k)
+        notes += [(k, 1, right + (0, 2, 4, 5)[k % 4] + up[0]), (k, 1, left + (0, 7, 4, 7)[k % 4] + up[1])]
+    performance = play(notes, grid, PIANO)
+    louder = {n.id: velocity(round(float(grid.ql_at(np.array([n.onset_s]))[0]))) for n in performance.notes}
+    return replace(performance, notes=tuple(replace(n, velocity=louder[n.id]) for n in performance.notes)), grid
+
+
+def marks(score: Score, kind: str) -> list[tuple[str, F, F | None]]:
+    return [(m.text, m.ql, m.end_ql) for m in score.marks if m.kind == kind]
+
+
+def test_a_hand_that_moves_up_for_long_gets_another_clef_and_back():
+    score = notate(*two_hands(lifted=lambda k: (14, 19) if 16 <= k < 48 else (0, 0)))
+    assert [(c.ql, c.sign) for c in score.clefs if c.staff == 2] == [(0, "F"), (16, "G"), (48, "F")]
+    assert [(c.ql, c.sign) for c in score.clefs if c.staff == 1] == [(0, "G")]
+
+
+def test_a_few_ledger_lines_change_no_clef():
+    score = notate(*two_hands(lifted=lambda k: (0, 14) if k == 20 else (0, 0)))
+    assert len(score.clefs) == 2 and not marks(score, "ottava")
+
+
+def test_ledger_lines_that_pile_up_become_an_octave_line():
+    score = notate(*two_hands(right=84, lifted=lambda k: (12, 0) if 16 <= k < 32 else (0, 0)))
+    assert marks(score, "ottava") == [("8va", 16, 32)]
+    root = ElementTree.fromstring(to_musicxml(score).split("\n", 2)[2])
+    assert [e.get("type") for e in root.iter("octave-shift")] == ["down", "stop"]
+
+
+def test_equal_velocities_tell_no_dynamics():
+    score = notate(*two_hands(velocity=lambda k: 64))
+    assert not marks(score, "dynamic") and not marks(score, "hairpin") and not any(s.accent for s in score.symbols)
+
+
+def test_soft_and_loud_halves_get_two_dynamics():
+    score = notate(*two_hands(velocity=lambda k: (40 if k < 32 else 82) + k % 3))
+    assert [(text, at) for text, at, _ in marks(score, "dynamic")] == [("p", 0), ("f", 32)]
+
+
+def test_a_passing_accent_is_no_dynamic():
+    score = notate(*two_hands(velocity=lambda k: 105 if k == 21 else 62 + k % 3))
+    assert len(marks(score, "dynamic")) == 1
+    assert {s.onset_ql for s in score.symbols if s.accent} == {21}
+
+
+def test_a_steady_rise_is_a_hairpin_to_the_louder_level():
+    score = notate(*two_hands(velocity=lambda k: int(np.clip(42 + 3.2 * (k - 20), 42, 88)) + k % 2))
+    (text, begin, end), = marks(score, "hairpin")
+    assert text == "crescendo" and 16 <= begin < end <= 36
+    assert end in [at for _, at, _ in marks(score, "dynamic")]
+    root = ElementTree.fromstring(to_musicxml(score).split("\n", 2)[2])
+    assert [e.get("type") for e in root.iter("wedge")] == ["crescendo", "stop"]
+
+
+def test_pedal_marks_follow_the_pedal_and_leave_room_for_the_release():
+    performance, grid = two_hands()
+    at = grid.seconds_at(np.arange(0.0, 17.0, 4.0))
+    pedal = tuple(Span(float(a) + 0.05, float(b)) for a, b in pairwise(at))
+    score = notate(replace(performance, pedal=(*pedal, Span(float(at[-1]) + 5.0, float(at[-1]) + 5.1))), grid)
+    written = marks(score, "pedal")
+    assert [(begin, end) for _, begin, end in written] == [(0, 3.5), (4, 7.5), (8, 11.5), (12, 16)]
+    assert {m.staff for m in score.marks if m.kind == "pedal"} == {2}
+
+
+def test_a_melody_has_no_pedal():
+    grid = grid_of("4/4", beats=9)
+    played = play([(k, 1, 60 + k) for k in range(8)], grid, MELODY)
+    assert not marks(notate(replace(played, pedal=(Span(1.0, 4.0),)), grid), "pedal")
+
+
+def slowed(grid: BeatGrid, factor) -> BeatGrid:
+    """The same beats, each `factor(beat)` times as long."""
+    steps = np.diff(grid.times_s) * np.array([factor(k) for k in range(len(grid.ql) - 1)])
+    return replace(grid, times_s=grid.times_s[0] + np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+@pytest.mark.parametrize(("factor", "expected"), [
+    (lambda k: 1.0, [("", 0)]),
+    (lambda k: 1.0 + 0.08 * np.sin(k / 3), [("", 0)]),
+    (lambda k: 1.5 if k >= 56 else 1.0, [("", 0), ("rit.", 56)]),
+    (lambda k: 1.5 if 28 <= k < 32 else 1.0, [("", 0), ("rit.", 28), ("a tempo", 32)]),
+    (lambda k: 1.0 if k < 32 else 0.6, [("", 0), ("", 32)]),
+], ids=["steady", "rubato", "ritardando at the end", "ritardando and back", "a new tempo"])
+def test_tempo_marks_say_what_the_beats_do(factor, expected):
+    grid = slowed(grid_of("4/4", beats=4 * MEASURES + 1), factor)
+    score = notate(*two_hands(grid=grid))
+    assert [(t.text, t.ql) for t in score.tempi] == expected
+    assert score.tempi[0].bpm == pytest.approx(90, rel=0.06)
