@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
+from scores import compose
 
 from rescored.expressive import metrical_strength
 from rescored.music import PIANO, BeatGrid, Note, Performance, Score, TimeSignature, WrittenNote
-from tests.scores import compose
 
 CHORDS = {  # bass, and what is struck above it
     "C": ("C3", "E3", "G3"), "F": ("F2", "A3", "C4"), "G": ("G2", "B3", "D4"), "G7": ("G2", "B3", "F4"),

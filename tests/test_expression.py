@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from test_notation import MELODY, grid_of, notate, play
 
 from rescored.music import PIANO, BeatGrid, Performance, Score, Span
 from rescored.output.musicxml import to_musicxml
-from tests.test_notation import MELODY, grid_of, notate, play
 
 MEASURES = 16
 

@@ -10,8 +10,8 @@ from scores import compose, transcription
 from rescored import Settings, SettingsError
 from rescored.music import PIANO, KeySignature, Note, Part, Performance, Spelled, renamed
 from rescored.notation.arrange import arrange
+from rescored.notation.clefs import CLEFS
 from rescored.notation.instruments import FAMILIES, INSTRUMENTS
-from rescored.notation.score import CLEFS
 from rescored.output.contract import from_json, to_json
 from rescored.output.midi import written_midi
 from rescored.output.musicxml import to_musicxml

@@ -14,9 +14,9 @@ from rescored.pipeline import notate, notate_on
 from rescored.settings import Settings
 from rescored.stage import Runner
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
-from tests.rhythms import RHYTHMS, measures_right, play  # noqa: E402
+from rhythms import RHYTHMS, measures_right, play  # noqa: E402
 
 SEEDS = 3
 

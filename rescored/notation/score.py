@@ -14,6 +14,7 @@ from ..music import (
     Ints,
     Mark,
     Measure,
+    Part,
     Performance,
     Score,
     Spelled,
