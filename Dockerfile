@@ -31,7 +31,9 @@ RUN for model in $DEMUCS; do \
     done
 
 COPY --chown=1000 . .
-RUN pip install --no-cache-dir --user --no-deps .
+# Our own package and its extras for several machines; what the first step installed is not touched.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --user ".[service,traces]"
 
 EXPOSE 7860
 VOLUME /data

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 DATA   ?= ../shared/data
 
-.PHONY: app setup test lint bench bench-page bench-rhythms notebooks clean
+.PHONY: app setup test test-service lint bench bench-page bench-rhythms notebooks clean
 
 app: setup  # on one's own machine nobody needs to be limited by the hour
 	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} $(BIN)/python app.py
@@ -12,6 +12,9 @@ app: setup  # on one's own machine nobody needs to be limited by the hour
 setup: $(VENV)/.installed
 test: $(VENV)/.installed-tests
 	$(BIN)/pytest
+# Whole jobs through worker processes, on servers of their own (Debian: redis-server, postgresql).
+test-service: $(VENV)/.installed-tests
+	$(BIN)/pytest -m service
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: `rescored transcribe`, `settings`, `evaluate`, `sweep`; what is heavy is loaded late."""
+"""The command line: `rescored transcribe`, `settings`, `evaluate`, `sweep`, `space`; what is heavy is loaded late."""
 
 from __future__ import annotations
 
@@ -86,6 +86,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for sweep.csv and sweep.png")
     command.add_argument("--jobs", type=int, metavar="N", help="processes at once (default: half the processors)")
     command.set_defaults(run=_sweep)
+    command = commands.add_parser("space", help="put this checkout on a Hugging Face Space")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    command = actions.add_parser("push", help="create the Docker Space OWNER/NAME, or bring it up to date",
+                                 epilog="Needs `hf auth login`, or HF_TOKEN; --dry-run needs neither.")
+    command.add_argument("space", metavar="OWNER/NAME", help="the Space")
+    command.add_argument("--hardware", default="", metavar="NAME", help="such as t4-small, l4x1, cpu-basic (default: "
+                         "what README.md suggests)")
+    command.add_argument("--sleep", type=int, default=1800, metavar="SECONDS", help="of idleness, until paid hardware "
+                         "sleeps (default: 1800)")
+    command.add_argument("--private", action="store_true", help="if it is created, only its owner sees it")
+    command.add_argument("--variable", action="append", default=[], metavar="NAME=VALUE", dest="variables",
+                         help="of the Space's environment; may be given several times")
+    command.add_argument("--secret", action="append", default=[], metavar="NAME", dest="secrets",
+                         help="a variable that this environment has and nobody may read there; likewise")
+    command.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="of the checkout (default: here)")
+    command.add_argument("--dry-run", action="store_true", help="say what would be done; nothing leaves this machine")
+    command.set_defaults(run=_space_push)
     return parser
 
 
@@ -295,6 +312,17 @@ def _sweep(options: argparse.Namespace) -> int:
     for path in save(rows, list(axes), options.out):
         print(path)
     return FAILED if any(row["problem"] for row in rows) else 0
+
+
+def _space_push(options: argparse.Namespace) -> int:
+    from .service.space import plan, push
+
+    planned = plan(options.space, options.folder, hardware=options.hardware, sleep_s=options.sleep,
+                   private=options.private, variables=options.variables, secrets=options.secrets)
+    print(planned)
+    if not options.dry_run:
+        print(push(planned))
+    return 0
 
 
 @contextmanager

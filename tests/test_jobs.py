@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rescored.errors import Cancelled, InputError, RescoredError
+from rescored.errors import Cancelled, InputError, LinkError, RescoredError
 from rescored.service.history import History
 from rescored.service.jobs import Desk, Jobs
 from rescored.service.progress import Progress
@@ -245,3 +245,10 @@ def test_time_left_follows_this_machines_own_pace(tmp_path: Path) -> None:
     after.minutes = 1.0
     assert before.left_s is not None and after.left_s is not None
     assert after.left_s - before.left_s == pytest.approx((300 - 30) / 2, abs=1)
+
+
+@pytest.mark.parametrize("link", ["/etc/hosts", "../other/source.wav", "song.wav", "C:\\song.wav"])
+def test_a_link_never_names_a_file_of_this_machine(tmp_path: Path, link: str) -> None:
+    jobs = Jobs(tmp_path / "jobs", lambda desk: None)
+    with pytest.raises(LinkError):
+        jobs.submit(link, {})

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bucket import Bucket, default_folder
-from ..errors import Cancelled, InputError, RescoredError
+from ..errors import Cancelled, InputError, LinkError, RescoredError
 from ..hearing.links import is_link
 from ..music import Edit
 from . import changes as kept
@@ -137,8 +137,11 @@ class BaseJobs(ABC):
                address: str = "", ask: Ask = "new", priority: int = ASKED) -> str:
         """Ask for a transcription of a file, which is copied, or of a link; returns the job's id.
 
-        `address`: of the network that the owner asks from. Raises LimitReached where that is too much (limits.py).
+        `address`: of the network that the owner asks from. Raises LimitReached where that is too much (limits.py),
+        and LinkError for what is no link.
         """
+        if isinstance(source, str) and not is_link(source):  # else it would name a file of this machine
+            raise LinkError("This is no link.", "Copy it from the browser's address bar, or give the file itself.")
         upload_bytes = source.stat().st_size if isinstance(source, Path) and ask == "new" else 0
         with self._entry(ask, owner, address, upload_bytes):
             job = secrets.token_urlsafe(18)
@@ -171,8 +174,8 @@ class BaseJobs(ABC):
     def _ask(self, order: Order) -> str:
         order = replace(order, settings=self.limits.bounded(order.settings))
         self.history.add(order, Snapshot(order.job, order.title))
-        self._enqueue(order.job)
         self._sweep()
+        self._enqueue(order.job)
         return order.job
 
     def result(self, job: str) -> Path:
