@@ -35,6 +35,8 @@ QUIETEST = 1e-4  # peak: -80 dBFS
 _DEMUXERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,mov,matroska,webm"
 _MEMORY_KB = 1_500_000  # address space; ffmpeg takes about a fifth of it
 _BLOCK_BYTES = 1 << 20
+_OVERVIEW_HZ = 50
+_OVERVIEW_S = 4 * 3600.0  # of a longer recording, no more is looked at
 _LOG_BYTES = 1 << 16
 _LAST_WORDS_S = 5
 _CONVERT = "Convert it to WAV, FLAC or MP3."
@@ -97,6 +99,34 @@ def duration_s(path: str | Path) -> float | None:
     except subprocess.TimeoutExpired:
         return None
     return _declared_s(done.stderr.decode(errors="replace"))
+
+
+def overview(path: str | Path, *, columns: int, patience_s: int = 90) -> tuple[float, NDArray[np.float32]]:
+    """Length in seconds, and the lowest sample, highest sample and root mean square of `columns` equal stretches.
+
+    The array has shape (columns, 3). Read in a stream, so that any length takes little memory; what takes
+    longer than `patience_s` is looked at as far as it went. Raises `InputError` if it holds no sound.
+    """
+    name = short_name(path)
+    stretches: list[NDArray[np.float32]] = []
+    left = np.empty(0, np.float32)
+    frames = 0
+    with _Decoder(str(path), 0.0, _OVERVIEW_S, patience_s=patience_s) as decoder:
+        for block in decoder.blocks():
+            frames += len(block)
+            mono = np.concatenate([left, block.mean(axis=1, dtype=np.float32)])
+            hop = max(decoder.rate_hz // _OVERVIEW_HZ, 1)
+            whole = mono[: len(mono) // hop * hop].reshape(-1, hop)
+            left = mono[whole.size :]
+            stretches.append(np.stack([whole.min(axis=1), whole.max(axis=1), np.square(whole).mean(axis=1)], axis=1))
+    if frames < SHORTEST_S * max(decoder.rate_hz, 1):
+        raise InputError(f"{name} could not be read as audio.", _CONVERT)
+    fine = np.concatenate(stretches)
+    begins = np.linspace(0, len(fine), min(columns, len(fine)), endpoint=False).astype(int)
+    counts = np.diff([*begins, len(fine)])
+    rms = np.sqrt(np.add.reduceat(fine[:, 2], begins) / counts)
+    lows, highs = np.minimum.reduceat(fine[:, 0], begins), np.maximum.reduceat(fine[:, 1], begins)
+    return frames / decoder.rate_hz, np.stack([lows, highs, rms], axis=1).astype(np.float32)
 
 
 def clock(seconds: float) -> str:

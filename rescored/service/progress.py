@@ -37,6 +37,7 @@ FIRST_GUESS = {
 }
 TRANSKUN_GUESS = 30.0
 SMALL = 0.1
+USUAL_STEMS = {"band": 3}  # that notes are heard in, before it is known
 
 
 class Progress:
@@ -49,7 +50,9 @@ class Progress:
             skipped |= {"find_separator", "separate"}
         self._settings = settings
         self._expected = {s: pace.get(self.pace_key(s), self._guess(s)) for s in WORDS if s not in skipped}
-        self._stems = 1  # that notes are heard in: detect_notes runs so often
+        separated = settings.separate.model != "none"
+# Stems that notes are heard in: detect_notes runs so often.
+        self._stems = USUAL_STEMS.get(settings.notes.instruments, 1) if separated else 1
         self._stems_done = 0
         self._done: set[str] = set()
         self._stage, self._stage_fraction, self._began = "", 0.0, time.monotonic()
@@ -106,7 +109,12 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Of the whole job, 0..1."""
-        return 1 - self._left(self._stage_fraction) / max(sum(self._expected.values()), 1e-9)
+        return 1 - self._left(self._stage_fraction) / max(self.pace, 1e-9)
+
+    @property
+    def pace(self) -> float:
+        """Work on the whole, in seconds a minute of sound."""
+        return sum(map(self._work, self._expected))
 
     @property
     def left_s(self) -> float | None:
@@ -118,12 +126,16 @@ class Progress:
             # This stage's own speed so far says more than the plan.
             elapsed = time.monotonic() - self._began
             left_here = elapsed * (1 - self._stage_fraction) / self._stage_fraction
-            planned += left_here - self._expected[self._stage] * (1 - self._stage_fraction) * self.minutes
+            planned += left_here - self._work(self._stage) * (1 - self._stage_fraction) * self.minutes
         return max(planned, 0.0)
 
     def _left(self, stage_fraction: float) -> float:
         """Work that is still to do, in seconds a minute of sound; stages before the running one are over."""
         stages = list(self._expected)
         at = stages.index(self._stage) if self._stage in stages else 0
-        here = self._expected[stages[at]] * (1 - stage_fraction)
-        return here + sum(self._expected[s] for s in stages[at + 1 :])
+        here = self._work(stages[at]) * (1 - stage_fraction)
+        return here + sum(map(self._work, stages[at + 1 :]))
+
+    def _work(self, stage: str) -> float:
+        """Of one stage, in seconds a minute of sound; its pace is that of a single stem."""
+        return self._expected[stage] * (self._stems if stage == "detect_notes" else 1)

@@ -14,6 +14,7 @@ from ..errors import InputError, RescoredError
 from ..service.jobs import Jobs
 from ..settings import Settings
 from .api import add_api, address_of
+from .before import expect, look_at, passage_of, quick_title
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
 from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
@@ -34,6 +35,7 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
                 panel("brand")
                 source = source_panel()
                 preset = preset_choice()
+                before = panel("before", events=("passage_chosen", "quick_look"))
                 button = gr.Button("Transcribe", variant="primary", size="lg", elem_id="rs-transcribe")
                 tuning = tuning_panel(preset)
                 recents = panel("recents", events=("open_job", "delete_job"))
@@ -78,20 +80,51 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
             return [{**browser, "job": ""}, *views, *(gr.skip() for _ in [preset, *tuning.all])]
 
         def on_transcribe(
-            browser: dict[str, str], request: gr.Request, file: str, microphone: str, link: str, *values: Any,
+            browser: dict[str, str], request: gr.Request, look: dict[str, Any], file: str, microphone: str, link: str,
+            *values: Any,
         ) -> list[Any]:
             with spoken():
                 wanted = settings_of(values)
                 choice = chosen(file, microphone, link)
                 if choice:
                     source, title = choice
-                    job = jobs.submit(
-                        source, wanted, title=title, owner=browser["owner"], address=address_of(request))
+                    job = jobs.submit(source, {**wanted, **passage_of(look)}, title=title, owner=browser["owner"],
+                                      address=address_of(request))
                 elif browser["job"]:
                     job = jobs.again(browser["job"], wanted, owner=browser["owner"], address=address_of(request))
                 else:
                     raise nothing_chosen()
             return show(browser, job, new=True)
+
+        def on_quick_look(
+            browser: dict[str, str], request: gr.Request, event: gr.EventData, file: str, microphone: str, link: str,
+            *values: Any,
+        ) -> list[Any]:
+            with spoken():
+                choice = chosen(file, microphone, link)
+                if not choice:
+                    raise nothing_chosen()
+                passage = {"audio.start_s": event._data["start_s"], "audio.end_s": event._data["end_s"]}
+                wanted = Settings().changed({**settings_of(values), **passage})
+                title = quick_title(choice[1], wanted.audio.start_s, wanted.audio.end_s)
+                job = jobs.submit(choice[0], wanted.as_dict(), title=title, owner=browser["owner"],
+                                  address=address_of(request))
+            return show(browser, job, new=True)
+
+        def on_choice(file: str, microphone: str, *values: Any) -> Iterator[dict[str, Any]]:
+            with spoken():
+                yield from look_at(jobs, file or microphone, Settings().changed(settings_of(values)))
+
+        def on_preset(look: dict[str, Any], name: str) -> Any:
+            kind = look.get("kind")
+            return {**look, **expect(jobs, kind, Settings.preset(name))} if kind else gr.skip()
+
+        def on_passage(event: gr.EventData) -> list[Any]:
+            return [event._data["start_s"], event._data["end_s"]]
+
+        def on_typed_passage(look: dict[str, Any], start_s: float, end_s: float) -> Any:
+            length_s = look.get("duration_s")
+            return {**look, "passage": [start_s, end_s or length_s]} if length_s else gr.skip()
 
         def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
             with spoken():
@@ -112,7 +145,14 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
 
         private: Any = {"api_visibility": "private", "show_progress": "hidden"}
         page.load(on_load, browser, opened, **private)
-        button.click(on_transcribe, [browser, *source.inputs, *tuning.all], shown, **private)
+        button.click(on_transcribe, [browser, before, *source.inputs, *tuning.all], shown, **private)
+        before.quick_look(on_quick_look, [browser, *source.inputs, *tuning.all], shown, **private)
+        gr.on([source.file.change, source.microphone.change], on_choice, [source.file, source.microphone, *tuning.all],
+              before, trigger_mode="always_last", **private)
+        preset.input(on_preset, [before, preset], before, **private)
+        passage = [tuning.controls["audio.start_s"], tuning.controls["audio.end_s"]]
+        before.passage_chosen(on_passage, None, passage, **private)
+        gr.on([control.input for control in passage], on_typed_passage, [before, *passage], before, **private)
         recents.open_job(on_open, browser, [*opened, *source.inputs], **private)
         recents.delete_job(on_delete, browser, shown, **private)
         progress.cancel_job(on_cancel, browser, None, **private)
@@ -129,10 +169,10 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
 
 
 def landing(jobs: Jobs) -> str:
-    """The example that a first visitor finds transcribed already; "" while it is not."""
+    """The example that a first visitor finds transcribed, or just being transcribed; "" while there is none."""
     title = examples.EXAMPLES[LANDING].title
     return next((order.job for order, snapshot in jobs.history.of_owner(EXAMPLES_OWNER)
-                 if order.title == title and snapshot.state == "done"), "")
+                 if order.title == title and snapshot.state not in ("failed", "cancelled")), "")
 
 
 def example_job(jobs: Jobs, name: str) -> str:

@@ -1,16 +1,14 @@
 // Owns how the outline of a sound is drawn.
 
-const PEAKS_HZ = 50; // of the outline in tracks.json (service/sounds.py)
-
-// `peaks`: [lowest, highest] sample 50 times a second, in 1/127 of the loudest.
-export function paintOutline(pen, peaks, length_s, { width, height, color }) {
+// `peaks`: [lowest, highest, ...] of equal stretches, in 1/127 of the loudest; `density`: how many lie in a pixel.
+export function paintOutline(pen, peaks, density, { width, height, color }) {
   pen.clearRect(0, 0, width, height);
   pen.fillStyle = color;
   const middle = height / 2, reach = middle - 2;
-  const index = (column) => Math.floor((column / width) * length_s * PEAKS_HZ);
   for (let column = 0; column < width; column++) {
+    const from = Math.floor(column * density), to = Math.max(from + 1, Math.floor((column + 1) * density));
     let low = 0, high = 0;
-    for (let i = index(column); i < Math.max(index(column) + 1, index(column + 1)) && i < peaks.length; i++) {
+    for (let i = from; i < to && i < peaks.length; i++) {
       low = Math.min(low, peaks[i][0]);
       high = Math.max(high, peaks[i][1]);
     }

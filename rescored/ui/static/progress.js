@@ -18,7 +18,8 @@ export function mount({ element, props, trigger, watch }) {
     const running = snapshot.state === "queued" || snapshot.state === "running";
     line.hidden = snapshot.state === "done";
     line.dataset.state = snapshot.state;
-    cancel.hidden = track.hidden = !running;
+    track.hidden = !running;
+    cancel.hidden = !running || session.example; // an example is nobody's to stop
     left.textContent = "";
     if (snapshot.state === "queued") {
       text.textContent = snapshot.place > 1 ? `Waiting: place ${snapshot.place} in the queue` : "Next in the queue";

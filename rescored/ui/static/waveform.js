@@ -7,6 +7,7 @@ import { onFrame, player } from "./player.js";
 import { paintOutline } from "./outline.js";
 import { view } from "./view.js";
 
+const PEAKS_HZ = 50; // of the outline in tracks.json (service/sounds.py)
 const STEP_S = 2, PAGE_S = 15;
 
 export function mount({ element }) {
@@ -38,7 +39,7 @@ export function mount({ element }) {
   function draw(time_s) {
     if (!width || box.hidden) return;
     if (dirty) {
-      paintOutline(canvas.getContext("2d"), session.tracks?.peaks || [], length_s(), { width, height, color });
+      paintOutline(canvas.getContext("2d"), session.tracks?.peaks || [], (length_s() * PEAKS_HZ) / width, { width, height, color });
       showSpans();
       dirty = false;
     }
