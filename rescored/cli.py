@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="change a setting (`rescored settings` lists them); may be given several times")
     command.add_argument("--passage", metavar="FROM-TO", help="only this passage, such as 0:30-1:10 or 90-")
     command.add_argument("--stems", action="store_true", help="keep the separated instruments as FLAC files")
+    command.add_argument("--parts", action="store_true", help="write every part for itself too, into song.parts")
     command.set_defaults(run=_transcribe)
 
     command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")
@@ -132,7 +133,8 @@ def _transcribe(options: argparse.Namespace) -> int:
     for source in options.inputs:
         try:
             with _progress(source) as listen:
-                text = _one(source, options.out, taken, settings, of_saved, store, listen, stems=options.stems)
+                text = _one(source, options.out, taken, settings, of_saved, store, listen, stems=options.stems,
+                            parts=options.parts)
             outcomes.append(_Outcome(source, "done", text))
         except RescoredError as error:
             outcomes.append(_Outcome(source, "failed", str(error)))
@@ -145,7 +147,7 @@ def _transcribe(options: argparse.Namespace) -> int:
 
 
 def _one(source: str, folder: Path, taken: set[str], settings: Settings, of_saved: Mapping[str, str | float] | None,
-         store: Store, listen: Listener, *, stems: bool) -> str:
+         store: Store, listen: Listener, *, stems: bool, parts: bool) -> str:
     """Transcribe one input into the folder; says in a line what came out. `of_saved`: changes of the settings
     that a saved transcription was made with, which then count instead of `settings`."""
     from .hearing.sources import open_source
@@ -161,7 +163,7 @@ def _one(source: str, folder: Path, taken: set[str], settings: Settings, of_save
         settings = saved_settings(load(recording.path)).changed(of_saved)
     name = _free_name(source, recording, taken)
     transcription = transcribe(recording, settings, store=store, listen=listen)
-    save(transcription, folder, name, stems=stems)
+    save(transcription, folder, name, stems=stems, parts=parts)
     return f"{folder / name}.musicxml: {_summary(transcription)}"
 
 

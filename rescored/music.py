@@ -672,5 +672,6 @@ class Transcription:
     warnings: tuple[str, ...] = ()
     stems: Stems | None = field(default=None, compare=False)
     edits: tuple[Edit, ...] = ()  # in the order they were made
+    lead: Score | None = field(default=None, compare=False)  # the lead sheet, where one is wanted
     heard: Performance | None = None  # before the edits, where there are any; `performance` is after them
 

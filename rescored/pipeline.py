@@ -2,7 +2,7 @@
 
     recording -> audio -> stems -> notes  \\
                      \\--> pulse ---------> performance -> grid -> arranged -> places -> hands -> voices
-    MIDI file ---------------------------/      ^        -> spelling -> chords -> score
+    MIDI file ---------------------------/      ^        -> spelling -> chords -> score -> lead sheet
                                               edits
 
 `hear` works in seconds, `notate` in quarter lengths; they meet only in `Performance`. Each stage is
@@ -37,6 +37,7 @@ from .music import (
 from .notation.arrange import arrange
 from .notation.chords import find_chords
 from .notation.hands import split_hands
+from .notation.lead import wants_lead_sheet, write_lead_sheet
 from .notation.metre import find_metre
 from .notation.quantise import quantise
 from .notation.score import write_score
@@ -99,6 +100,7 @@ def _written(
     return Transcription(
         source=source, settings=settings.as_dict(), performance=edited.performance, grid=grid, score=score,
         warnings=edited.performance.warnings, stems=stems, edits=edits, heard=heard if edits else None,
+        lead=run(write_lead_sheet, score, edited.performance) if wants_lead_sheet(score, settings.score) else None,
     )
 
 

@@ -205,6 +205,9 @@ class ScoreSettings(Section):
     chords: str = choice(
         "auto", "Chord symbols above the score; auto = for bands and guitars, not for a piano or melody alone",
         of=("auto", "yes", "no"), advanced=False)
+    lead_sheet: str = choice(
+        "auto", "A lead sheet beside the score: melody and chord symbols; auto = where chord symbols are shown",
+        of=("auto", "yes", "no"), advanced=False)
     transpose: int = choice(0, "Write everything higher or lower", lo=-24, hi=24, unit="semitones")
     instruments: str = choice(
         "", "Who plays a part instead: vocals=flute, piano=clarinet ...; moved by octaves into the instrument's range",

@@ -58,7 +58,8 @@ def find_chords(
         return Chords(())
     notes.sort(key=lambda n: n.onset_ql)
     onset = np.array([float(n.onset_ql) for n in notes])
-    offset = np.maximum([n.release_ql for n in notes], onset + SHORTEST_QL)
+    end = max(float(n.onset_ql + n.duration_ql) for n in notes)  # what rings on beyond is not written
+    offset = np.maximum(np.minimum([n.release_ql for n in notes], end), onset + SHORTEST_QL)
     edges, measure = _beats(grid, onset.min(), float(offset.max()))
     report(0.2, "hearing the harmony")
     heard = hear(onset, offset, np.array([n.pitch for n in notes]), edges / PER_QUARTER, measure)
@@ -71,6 +72,8 @@ def find_chords(
         else:
             a, b = np.searchsorted(onset, edges[[begin, end]] / PER_QUARTER)
             symbol = _symbol(int(states[begin]), heard[begin:end, 0].sum(axis=0), notes[a:b], _key_at(spelled.keys, at))
+        if at == 0 and [c.symbol for c in written] == [symbol]:
+            written = []  # a pickup needs no symbol of its own
         if symbol and not (written and written[-1].symbol == symbol):
             written.append(ChordSymbol(at, symbol))
     return Chords(tuple(written))

@@ -17,7 +17,7 @@
 
 Field names are those of `rescored.music`. Positions are floats: seconds from the start of the
 recording, quarter lengths from the start of measure 1 (a pickup lies before, negative). Fractions
-are recovered exactly, since no denominator of a score exceeds 5040. Stems are not in it.
+are recovered exactly, since no denominator of a score exceeds 5040. Stems and the lead sheet are not in it.
 """
 
 from __future__ import annotations

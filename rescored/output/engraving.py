@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
@@ -32,12 +33,13 @@ _TYPST = """
 #set document(title: sys.inputs.title, date: none)
 #set page(width: 210mm, height: 297mm, margin: 15mm)
 #set text(font: "Liberation Serif", size: 11pt)
-#let fitted(size, body) = context {
+#let fitted(size, body, width) = context {
   let natural = measure(text(size: size, body)).width
-  text(size: size * calc.min(1.0, 178mm / calc.max(natural, 1mm)), body)
+  text(size: size * calc.min(1.0, width / calc.max(natural, 1mm)), body)
 }
-#place(top + center, fitted(20pt, sys.inputs.title))
-#place(top + right, dy: 11mm, fitted(11pt, sys.inputs.composer))
+#place(top + center, fitted(20pt, sys.inputs.title, if sys.inputs.part == "" { 178mm } else { 110mm }))
+#place(top + right, dy: 11mm, fitted(11pt, sys.inputs.composer, 178mm))
+#place(top + left, dy: 2mm, text(weight: "bold", fitted(12pt, sys.inputs.part, 32mm)))
 """
 _LONGEST_HEADING = 100  # characters
 
@@ -79,27 +81,36 @@ class Engraving:
 
 
 def to_pdf(musicxml: str) -> bytes:
-    """The score on A4 pages, as PDF.
+    """The score on A4 pages, as PDF."""
+    return to_pdfs([musicxml])[0]
+
+
+def to_pdfs(documents: Sequence[str]) -> list[bytes]:
+    """Several scores, each as PDF.
 
     Made in a process of its own: engraving a long score would hold up every other thread.
     """
     with tempfile.TemporaryDirectory(prefix="rescored-") as folder:
         for name, font in _fonts().items():
             Path(folder, name).write_bytes(font)
+        for i, document in enumerate(documents):
+            Path(folder, f"{i}.musicxml").write_text(document, encoding="utf-8")
         command = [sys.executable, "-m", __spec__.name, folder]
-        done = subprocess.run(command, input=musicxml.encode(), capture_output=True, timeout=_PDF_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, timeout=_PDF_TIMEOUT_S * max(len(documents), 1))
         if done.returncode:
             what = done.stderr.decode(errors="replace")[-2000:]
             raise RuntimeError(f"engraving failed with {done.returncode}: {what}")
-        return done.stdout
+        return [Path(folder, f"{i}.pdf").read_bytes() for i in range(len(documents))]
 
 
 def _pdf(musicxml: str, folder: str) -> bytes:
-    """The same in this process, in a folder that has the fonts."""
+    """One score in this process, in a folder that has the fonts."""
     import typst
 
     root = ElementTree.fromstring(musicxml)
-    inputs = {"title": root.findtext("work/work-title", ""), "composer": root.findtext("identification/creator", "")}
+    inputs = {"title": root.findtext("work/work-title", ""), "composer": root.findtext("identification/creator", ""),
+              "part": next((c.findtext("credit-words", "") for c in root.iter("credit")
+                            if c.findtext("credit-type") == "part name"), "")}
     inputs = {name: text[:_LONGEST_HEADING] + "…" * (len(text) > _LONGEST_HEADING) for name, text in inputs.items()}
     engraving = Engraving(musicxml, **_PAPER)
     source = _TYPST
@@ -135,4 +146,5 @@ def _fonts() -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(_pdf(sys.stdin.buffer.read().decode(), sys.argv[1]))
+    for document in Path(sys.argv[1]).glob("*.musicxml"):
+        document.with_suffix(".pdf").write_bytes(_pdf(document.read_text(encoding="utf-8"), sys.argv[1]))

@@ -1,4 +1,4 @@
-"""A transcription as files, side by side: song.musicxml, .mxl, .mid, .score.mid, .pdf, .json, stems."""
+"""A transcription as files: song.musicxml, .mxl, .mid, .score.mid, .pdf, .json, lead sheet, stems, parts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 from ..errors import InputError
-from ..music import Audio, Stems, Transcription
+from ..music import Audio, Score, Stems, Transcription
 from .contract import from_json, to_json
+from .extract import extract
 from .midi import performed_midi, written_midi
 
 _LONGEST_NAME_BYTES = 120  # file systems stop at 255, some tools earlier; endings need room too
@@ -21,26 +22,34 @@ _MAX_JSON_BYTES = 200 * 2**20
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows keeps for itself
 
 
-def save(transcription: Transcription, folder: str | Path, name: str, *, stems: bool = False) -> dict[str, Path]:
+def save(
+    transcription: Transcription, folder: str | Path, name: str, *, stems: bool = False, parts: bool = False
+) -> dict[str, Path]:
     """Write every file of a transcription into `folder`; returns their paths by kind.
 
-    Kinds: "musicxml", "mxl", "midi" (as performed), "score_midi" (as written), "pdf", "json", and with
-    `stems` "stems", a folder of FLAC files. Each file is written aside and renamed: none is ever half
+    Kinds: "musicxml", "mxl", "midi" (as performed), "score_midi" (as written), "pdf", "json"; where there is a
+    lead sheet "lead" and "lead_pdf"; with `stems` "stems", a folder of FLAC files, and with `parts` "parts", a
+    folder with the MusicXML and PDF of each part. Each file is written aside and renamed: none is ever half
     there. `name` is made safe by `safe_name`.
     """
-    from .engraving import to_pdf
+    from .engraving import to_pdfs
     from .musicxml import to_musicxml, to_mxl
 
     folder, name = Path(folder), safe_name(name)
     musicxml = to_musicxml(transcription.score, transcription.settings)
+    lead = to_musicxml(transcription.lead, part_name=True) if transcription.lead else ""
+    pdf, *lead_pdf = to_pdfs([musicxml, lead] if lead else [musicxml])
     contents = {  # all made before any is written
         "musicxml": (".musicxml", musicxml.encode()),
         "mxl": (".mxl", to_mxl(musicxml)),
         "midi": (".mid", performed_midi(transcription.performance, transcription.grid)),
         "score_midi": (".score.mid", written_midi(transcription.score)),
-        "pdf": (".pdf", to_pdf(musicxml)),
+        "pdf": (".pdf", pdf),
         "json": (".json", json.dumps(to_json(transcription), ensure_ascii=False).encode()),
     }
+    if lead:
+        contents |= {"lead": (".lead.musicxml", lead.encode()), "lead_pdf": (".lead.pdf", lead_pdf[0])}
+    of_parts = part_files(transcription.score) if parts else {}
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: _write(folder / f"{name}{ending}", content) for kind, (ending, content) in contents.items()}
     if stems and transcription.stems:
@@ -48,7 +57,25 @@ def save(transcription: Transcription, folder: str | Path, name: str, *, stems: 
         paths["stems"].mkdir(exist_ok=True)
         for stem, audio in transcription.stems.audio.items():
             _write(paths["stems"] / f"{safe_name(stem)}.flac", _flac(audio))
+    if of_parts:
+        paths["parts"] = folder / f"{name}.parts"
+        paths["parts"].mkdir(exist_ok=True)
+        for file, content in of_parts.items():
+            _write(paths["parts"] / file, content)
     return paths
+
+
+def part_files(score: Score) -> dict[str, bytes]:
+    """The MusicXML and the PDF of every part, by file name, numbered in score order."""
+    from .engraving import to_pdfs
+    from .musicxml import to_musicxml
+
+    names = [f"{i:02}-{safe_name(part.name)}" for i, part in enumerate(score.parts, 1)]
+    documents = [to_musicxml(extract(score, part), part_name=True) for part in score.parts]
+    files: dict[str, bytes] = {}
+    for name, document, pdf in zip(names, documents, to_pdfs(documents), strict=True):
+        files |= {f"{name}.musicxml": document.encode(), f"{name}.pdf": pdf}
+    return files
 
 
 def load(path: str | Path) -> Transcription:
@@ -61,6 +88,15 @@ def load(path: str | Path) -> Transcription:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.name} is not readable as JSON.", "Choose a .json file that rescored wrote.") from error
     return from_json(data)
+
+
+def zip_parts(score: Score, name: str) -> bytes:
+    """The parts as one ZIP, for a download."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, content in part_files(score).items():
+            archive.writestr(f"{safe_name(name)}.parts/{file}", content)
+    return out.getvalue()
 
 
 def zip_stems(stems: Stems, name: str) -> bytes:

@@ -60,8 +60,12 @@ BRACKETED = frozenset({"woodwind", "brass", "mallets", "voice", "strings"})  # f
 _TIES = {(False, True): "start", (True, True): "continue", (True, False): "stop"}
 
 
-def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
-    """The score as a MusicXML 4.0 document; `settings` are kept in it as a `miscellaneous-field`."""
+def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None, *, part_name: bool = False) -> str:
+    """The score as a MusicXML 4.0 document; `settings` are kept in it as a `miscellaneous-field`.
+
+    `part_name`: it is for one player, whose instrument stands at the top left instead of before every system;
+    silent measures are drawn together.
+    """
     root = ScoreExporter(_Writer(score).write(), makeNotation=False).parse()
     _complete_header(root, score, settings)
     for index, part in enumerate(root.findall("part")):
@@ -72,6 +76,8 @@ def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None) -> str:
         if score.parts[index].percussion:
             _add_drums(root, part, index, score)
     _bracket_families(root, score)
+    if part_name:
+        _for_one_player(root, score)
     for parent in root.iter():
         for child in [c for c in parent if c.tag is ElementTree.Comment]:
             parent.remove(child)
@@ -169,6 +175,47 @@ def _bracket_families(root: ElementTree.Element, score: Score) -> None:
         part_list.insert(list(part_list).index(described[run[0]]), start)
         stop = ElementTree.Element("part-group", type="stop", number=str(number))
         part_list.insert(list(part_list).index(described[run[-1]]) + 1, stop)
+
+
+def _for_one_player(root: ElementTree.Element, score: Score) -> None:
+    part_list = root.find("part-list")
+    assert part_list is not None
+    credit = ElementTree.Element("credit", page="1")
+    ElementTree.SubElement(credit, "credit-type").text = "part name"
+    words = ElementTree.SubElement(credit, "credit-words", justify="left", halign="left", valign="top")
+    words.text = score.parts[0].name
+    root.insert(list(root).index(part_list), credit)
+    for tag in ("part-name", "part-abbreviation"):
+        for name in part_list.findall(f"score-part/{tag}"):
+            name.set("print-object", "no")
+    measures = root.findall("part/measure")
+    for k, length in _silences(measures):
+        attributes = measures[k].find("attributes")
+        if attributes is None:
+            attributes = ElementTree.Element("attributes")
+            measures[k].insert(0, attributes)
+        style = ElementTree.SubElement(attributes, "measure-style")
+        ElementTree.SubElement(style, "multiple-rest").text = str(length)
+
+
+def _silences(measures: list[ElementTree.Element]) -> Iterator[tuple[int, int]]:
+    """(first, how many) of measures in a row in which nothing happens; none is short, or of another metre."""
+
+    def is_silent(measure: ElementTree.Element) -> bool:
+        return all(note.find("rest") is not None for note in measure.iter("note")) \
+            and measure.get("implicit") != "yes" and not any(True for _ in measure.iter("harmony"))
+
+    def begins_something(measure: ElementTree.Element) -> bool:
+        return measure.find("attributes") is not None or measure.find("direction") is not None
+
+    k = 0
+    while k < len(measures):
+        n = 0
+        while k + n < len(measures) and is_silent(measures[k + n]) and not (n and begins_something(measures[k + n])):
+            n += 1
+        if n > 1:
+            yield k, n
+        k += max(n, 1)
 
 
 def _add_drums(root: ElementTree.Element, part: ElementTree.Element, index: int, score: Score) -> None:

@@ -28,6 +28,7 @@ WORDS = {
     "spell": "Finding the key and naming the notes",
     "find_chords": "Naming the chords",
     "write_score": "Writing the score",
+    "write_lead_sheet": "Writing the lead sheet",
     "engrave": "Engraving",
     "sound": "Playing it back",
 }

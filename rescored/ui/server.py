@@ -9,6 +9,7 @@ apart by address. No request leaves the machine: the browser is told so by a con
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 import os
@@ -33,7 +34,7 @@ from starlette.staticfiles import StaticFiles
 
 from .. import plugins
 from ..errors import InputError, LimitReached
-from ..output.files import safe_name
+from ..output.files import load, safe_name, zip_parts
 from ..service import telemetry
 from ..service.health import readiness
 from ..service.jobs import Jobs
@@ -107,6 +108,9 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
         if not _SERVED.fullmatch(path):
             raise HTTPException(404)
         try:
+            if path == f"{SONG}.parts.zip":
+                return FileResponse(parts_of(jobs, job), media_type="application/zip",
+                                    filename=f"{safe_name(jobs.snapshot(job).title)}.parts.zip")
             if path == "tracks.json":
                 return Response(json.dumps(heard_still(jobs, job)), media_type="application/json")
             file = jobs.file(job, path)
@@ -162,6 +166,17 @@ def heard_still(jobs: Jobs, job: str) -> dict[str, Any]:
     held = json.loads(jobs.file(job, "sounds.json").read_bytes())
     tracks["tracks"] = [track for track in tracks["tracks"] if jobs.bucket.exists(held.get(track["file"], ""))]
     return tracks
+
+
+def parts_of(jobs: Jobs, job: str) -> Path:
+    """Every part of a job's score for its player, in a ZIP; made when it is asked for."""
+    saved = jobs.file(job, f"{SONG}.json")
+    name = f"parts-{hashlib.sha256(saved.read_bytes()).hexdigest()[:16]}"
+    try:
+        return jobs.file(job, name)
+    except FileNotFoundError:
+        jobs.add_file(job, name, zip_parts(load(saved).score, jobs.snapshot(job).title))
+        return jobs.file(job, name)
 
 
 def engrave_narrow(jobs: Jobs, job: str) -> Path:
