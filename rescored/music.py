@@ -116,6 +116,8 @@ class Part:
     transpose: int = 0  # from the written to the sounding pitch, in semitones: -2 for one in B flat
     lowest: int = 0  # what can be played on it, as sounding pitches
     highest: int = 127
+    strings: tuple[int, ...] = ()  # open strings from the lowest up, where it has tablature
+    tablature_only: bool = False  # ... in place of notes, not below them
 
     def key_of(self, fifths: int) -> int:
         """The part's own key signature where the music's is `fifths`; of six or seven signs the simpler one."""
@@ -609,6 +611,15 @@ class ChordSymbol:
     symbol: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fret:
+    """Where a note lies on a fingerboard: `string` counted from the highest, 1; `fret` 0 = open."""
+
+    note: str
+    string: int
+    fret: int
+
+
 @dataclass(frozen=True)
 class Chords:
     """Result of `find_chords`: each holds until the next."""
@@ -633,6 +644,7 @@ class Score:
     marks: tuple[Mark, ...] = ()
     chords: tuple[ChordSymbol, ...] = ()
     unplayable: tuple[str, ...] = ()  # ids of notes beyond the range of their part
+    frets: tuple[Fret, ...] = ()  # of the notes that stand in tablature
     shows_chords: bool = True  # whether the symbols are drawn
 
     @cached_property

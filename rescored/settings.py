@@ -208,6 +208,9 @@ class ScoreSettings(Section):
     lead_sheet: str = choice(
         "auto", "A lead sheet beside the score: melody and chord symbols; auto = where chord symbols are shown",
         of=("auto", "yes", "no"), advanced=False)
+    tablature: str = choice(
+        "none", "Tablature of guitars, basses, ukuleles and mandolins: none, below the notes, or in their place",
+        of=("none", "below", "only"), advanced=False)
     transpose: int = choice(0, "Write everything higher or lower", lo=-24, hi=24, unit="semitones")
     instruments: str = choice(
         "", "Who plays a part instead: vocals=flute, piano=clarinet ...; moved by octaves into the instrument's range",

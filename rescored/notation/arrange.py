@@ -38,6 +38,8 @@ def arrange(performance: Performance, *, settings: ScoreSettings, report: Report
             written, family=family_of(written), abbreviation=abbreviation_of(written),
             clef=known.clef if known and (transposed or not known.transpose) else "",
             transpose=known.transpose if known and transposed else 0,
+            strings=known.strings if known and written.staves == 1 and settings.tablature != "none" else (),
+            tablature_only=settings.tablature == "only",
             lowest=known.lowest if known and moved else 0, highest=known.highest if known and moved else 127))
     drums = {part.id for part in parts if part.percussion}
 

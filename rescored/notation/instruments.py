@@ -31,8 +31,10 @@ class Instrument:
     transpose: int = 0
     staves: int = 1
     aliases: tuple[str, ...] = ()
+    strings: tuple[int, ...] = ()  # open, from the lowest up, where it may have tablature
 
 
+GUITAR_STRINGS, BASS_STRINGS = (40, 45, 50, 55, 59, 64), (28, 33, 38, 43)
 INSTRUMENTS = (  # in score order
     Instrument("Piccolo", "Picc.", "woodwind", 72, 74, 102, "G2+8"),
     Instrument("Flute", "Fl.", "woodwind", 73, 60, 96),
@@ -68,10 +70,12 @@ INSTRUMENTS = (  # in score order
     Instrument("Bass Voice", "B.", "voice", 52, 38, 64, "F4"),
     Instrument("Harp", "Hp.", "plucked", 46, 24, 103, staves=2),
     Instrument("Banjo", "Bj.", "plucked", 105, 48, 86, "G2-8"),
-    Instrument("Mandolin", "Mdn.", "plucked", 25, 55, 93),
-    Instrument("Ukulele", "Uke.", "plucked", 24, 60, 81),
-    Instrument("Guitar", "Gtr.", "plucked", 25, 40, 86, "G2-8", aliases=("acoustic guitar", "electric guitar")),
-    Instrument("Classical Guitar", "Gtr.", "plucked", 24, 40, 83, "G2-8", aliases=("nylon guitar",)),
+    Instrument("Mandolin", "Mdn.", "plucked", 25, 55, 93, strings=(55, 62, 69, 76)),
+    Instrument("Ukulele", "Uke.", "plucked", 24, 60, 81, strings=(67, 60, 64, 69)),
+    Instrument("Guitar", "Gtr.", "plucked", 25, 40, 84, "G2-8", aliases=("acoustic guitar", "electric guitar"),
+               strings=GUITAR_STRINGS),
+    Instrument("Classical Guitar", "Gtr.", "plucked", 24, 40, 83, "G2-8", aliases=("nylon guitar",),
+               strings=GUITAR_STRINGS),
     Instrument("Accordion", "Acc.", "keyboard", 21, 41, 93, staves=2),
     Instrument("Celesta", "Cel.", "keyboard", 8, 60, 108, "G2+8", staves=2),
     Instrument("Harpsichord", "Hpschd.", "keyboard", 6, 29, 89, staves=2),
@@ -82,7 +86,8 @@ INSTRUMENTS = (  # in score order
     Instrument("Viola", "Vla.", "strings", 41, 48, 91, "C3"),
     Instrument("Cello", "Vc.", "strings", 42, 36, 84, "F4", aliases=("violoncello",)),
     Instrument("Double Bass", "Db.", "strings", 43, 28, 67, "F4-8", aliases=("contrabass", "upright bass")),
-    Instrument("Bass", "B.", "bass", 33, 28, 67, "F4-8", aliases=("bass guitar", "electric bass")),
+    Instrument("Bass", "B.", "bass", 33, 28, 63, "F4-8", aliases=("bass guitar", "electric bass"),
+               strings=BASS_STRINGS),
 )
 _PROGRAM_FAMILIES = (  # first program of each run of General MIDI
     (0, "keyboard"), (9, "mallets"), (16, "keyboard"), (24, "plucked"), (32, "bass"), (40, "strings"), (46, "plucked"),

@@ -45,7 +45,7 @@ def write_lead_sheet(score: Score, performance: Performance, *, report: Report =
     """
     part = melody_part(score)
     assert part is not None
-    staff = replace(part, staves=1)
+    staff = replace(part, staves=1, strings=())
     own = [n for n in score.notes if n.part == part.id and n.staff == 1] or \
         [n for n in score.notes if n.part == part.id]
     notes = tuple(_as_melody(own))
@@ -54,7 +54,7 @@ def write_lead_sheet(score: Score, performance: Performance, *, report: Report =
     onset_s = {n.id: n.onset_s for n in performance.notes}
     return replace(
         score, parts=(staff,), notes=notes, symbols=lay_out(notes, score.measures, (staff,), onset_s), clefs=(clef,),
-        marks=(), shows_chords=True, unplayable=())
+        marks=(), shows_chords=True, unplayable=(), frets=())
 
 
 def _as_melody(notes: Sequence[WrittenNote]) -> list[WrittenNote]:

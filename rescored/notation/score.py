@@ -27,6 +27,7 @@ from .clefs import choose_clefs, octave_lines
 from .expression import accented, dynamics, pedal_marks, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
+from .tablature import find_frets
 from .ticks import PER_QUARTER, beat_ticks, to_ticks
 
 NO_CHORDS = Chords(())
@@ -59,6 +60,7 @@ def write_score(
         tempi=tempo_marks(grid, measures, swing=False),
         marks=_marks(notes, performance, grid, measures, clefs),
         chords=chords.symbols,
+        frets=tuple(f for part in performance.parts if part.strings for f in find_frets(notes, part)),
         unplayable=_unplayable(notes, performance.parts),
         shows_chords=_shows_chords(settings.chords, performance.parts),
     )

@@ -43,6 +43,7 @@ from .beams import beam_groups, beams
 from .directions import add_directions
 from .ids import element_id, measure_id, note_id_of
 from .midi import channels
+from .tabs import add_tablature
 
 SETTINGS_FIELD = "rescored-settings"
 _HEADER = (
@@ -73,6 +74,8 @@ def to_musicxml(score: Score, settings: Mapping[str, Any] | None = None, *, part
             element.set("id", measure_id(measure.number, index))
         _add_transposition(part, score.parts[index])
         add_directions(part, index, score)
+        if score.parts[index].strings:
+            add_tablature(part, score.parts[index], {f.note: f for f in score.frets})
         if score.parts[index].percussion:
             _add_drums(root, part, index, score)
     _bracket_families(root, score)
