@@ -1,9 +1,10 @@
-"""What several modules of tests share: one server of the page, and one browser."""
+"""What several modules of tests share: one server of the page, one browser, MusicXML's schema."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,22 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def musicxml_4() -> Any:
+    """The MusicXML 4.0 schema, inside the `musicxml` package; xlink and xml are inside `xmlschema`."""
+    from lxml import etree
+
+    schemas = Path(find_spec("xmlschema").origin).parent / "schemas"
+    local = {"xml.xsd": schemas / "XML/xml.xsd", "xlink.xsd": schemas / "XLINK/xlink.xsd"}
+
+    class Offline(etree.Resolver):
+        def resolve(self, url: str, public_id: str, context: Any) -> Any:
+            path = local.get(url.rsplit("/", 1)[-1])
+            return self.resolve_filename(str(path), context) if path else None
+
+    parser = etree.XMLParser(no_network=True)
+    parser.resolvers.add(Offline())
+    schema = Path(find_spec("musicxml").origin).parent / "generate_classes" / "musicxml_4_0.xsd"
+    return etree.XMLSchema(etree.parse(str(schema), parser))

@@ -11,7 +11,6 @@ import zipfile
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,23 +67,6 @@ def parse(musicxml):
 
 
 # ---------------------------------------------------------------- MusicXML
-
-
-@pytest.fixture(scope="module")
-def musicxml_4():
-    """The MusicXML 4.0 schema, inside the `musicxml` package; xlink and xml are inside `xmlschema`."""
-    schemas = Path(find_spec("xmlschema").origin).parent / "schemas"
-    local = {"xml.xsd": schemas / "XML/xml.xsd", "xlink.xsd": schemas / "XLINK/xlink.xsd"}
-
-    class Offline(etree.Resolver):
-        def resolve(self, url, public_id, context):
-            path = local.get(url.rsplit("/", 1)[-1])
-            return self.resolve_filename(str(path), context) if path else None
-
-    parser = etree.XMLParser(no_network=True)
-    parser.resolvers.add(Offline())
-    schema = Path(find_spec("musicxml").origin).parent / "generate_classes" / "musicxml_4_0.xsd"
-    return etree.XMLSchema(etree.parse(str(schema), parser))
 
 
 @every_score

@@ -8,7 +8,7 @@ far the hand goes and how long it has.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -75,7 +75,7 @@ def _easiest(chords: Sequence[Sequence[WrittenNote]], ways: Sequence[tuple[_Way,
             k = min(range(len(costs)), key=costs.__getitem__)
             best.append(k)
             new_totals.append(costs[k] + way.cost)
-            new_hands.append(hands[k] if way.hand is None else way.hand)
+            new_hands.append(_moved(hands[k], way))
         back.append(best)
         totals, hands = new_totals, new_hands
     k = min(range(len(totals)), key=totals.__getitem__)
@@ -88,17 +88,20 @@ def _easiest(chords: Sequence[Sequence[WrittenNote]], ways: Sequence[tuple[_Way,
 
 def _move(before: _Way, hand: int | None, way: _Way, time_ql: float) -> float:
     cost = 0.0
-    if hand is not None and way.hand is not None:
-        cost += MOVE * _shift(hand, way) / max(time_ql, 0.25)
+    after = _moved(hand, way)
+    if hand is not None and after is not None:
+        cost += MOVE * abs(after - hand) / max(time_ql, 0.25)
     if len(before.places) == len(way.places) == 1:
         cost += CROSSED * abs(before.places[0][0] - way.places[0][0])
     return cost
 
 
-def _shift(hand: int, way: _Way) -> float:
-    """How far the hand must move: not at all while every finger has its fret."""
-    frets = [fret for _, fret in way.places if fret]
-    return max(hand - min(frets), max(frets) - hand - SPAN + 1, 0)
+def _moved(hand: int | None, way: _Way) -> int | None:
+    """Where the first finger is then: it stays while all fingers reach their frets, else moves as little as it can."""
+    if hand is None or way.hand is None:
+        return hand if way.hand is None else way.hand
+    last = max(fret for _, fret in way.places)
+    return min(way.hand, max(hand, last - SPAN + 1))
 
 
 @lru_cache(maxsize=4096)
@@ -121,7 +124,9 @@ def _kept(pitches: tuple[int, ...], strings: tuple[int, ...]) -> frozenset[int]:
     return frozenset(chosen)
 
 
-def _assignments(pitches: Sequence[int], strings: tuple[int, ...], taken: frozenset[int] = frozenset()):
+def _assignments(
+    pitches: Sequence[int], strings: tuple[int, ...], taken: frozenset[int] = frozenset()
+) -> Iterator[tuple[tuple[int, int], ...]]:
     """Every way to give each note a string of its own, within a stretched hand."""
     if not pitches:
         yield ()
