@@ -108,7 +108,7 @@ def test_passages(text, start_s, end_s):
 
 def test_options_reach_the_settings(song, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "_one", lambda source, folder, taken, settings, *rest, **files: seen.append(settings) or "")
+    monkeypatch.setattr(cli, "_one", lambda source, folder, taken, settings, *_, **files: seen.append(settings) or "")
     options = ["--preset", "guitar", "--set", "notes.lowest=45", "--set", "spelling.key=F#", "--passage", "1-2"]
     assert main(["transcribe", str(song), "--out", str(song.parent), *options]) == 0
     assert seen == [Settings.preset("guitar").changed(

@@ -70,7 +70,7 @@ def part_files(score: Score) -> dict[str, bytes]:
     from .engraving import to_pdfs
     from .musicxml import to_musicxml
 
-    names = [f"{i:02}-{safe_name(part.name)}" for i, part in enumerate(score.parts, 1)]
+    names = [f"{i:02}-" + safe_name(part.name.replace("♭", "b")) for i, part in enumerate(score.parts, 1)]
     documents = [to_musicxml(extract(score, part), part_name=True) for part in score.parts]
     files: dict[str, bytes] = {}
     for name, document, pdf in zip(names, documents, to_pdfs(documents), strict=True):

@@ -11,7 +11,7 @@ from .ids import element_id, note_id_of
 
 _NAMES = (("C", 0), ("C", 1), ("D", 0), ("E", -1), ("E", 0), ("F", 0), ("F", 1), ("G", 0), ("A", -1), ("A", 0),
           ("B", -1), ("B", 0))
-_LEFT_OUT = ("accidental", "beam", "notations", "stem", "notehead", "staff", "dot")
+_LEFT_OUT = ("accidental", "beam", "notations", "stem", "notehead", "staff")
 
 
 def add_tablature(part: Element, written: Part, frets: Mapping[str, Fret]) -> None:
