@@ -1,7 +1,8 @@
-"""What several modules of tests share: one server of the page, one browser, MusicXML's schema."""
+"""What all tests share: a store of their own, one server of the page, one browser, MusicXML's schema."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,9 +11,19 @@ from typing import Any
 
 import pytest
 
+# One thread a process: `make test` runs a process for each core, and threads beyond that wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from served import CHROMIUM, FLAGS, Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user has in store neither helps a test nor is touched by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESCORED_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
 
 
 @pytest.fixture(scope="session")
