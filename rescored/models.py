@@ -123,15 +123,16 @@ def _restart_timer(place: _Place) -> None:
         place.timer.cancel()
     idle_s = float(os.environ.get("RESCORED_IDLE_S", "900"))
     if idle_s > 0:
-        place.timer = threading.Timer(idle_s, _let_go, [place])
+        place.timer = threading.Timer(idle_s, _let_go, [[place]])
         place.timer.daemon = True
         place.timer.start()
 
 
-def _let_go(place: _Place) -> None:
-    """Forget the model; a job that still uses it keeps its own reference until it is done."""
-    with place.lock:
-        place.model = place.failure = None
+def _let_go(places: list[_Place]) -> None:
+    """Forget the models; a job that still uses one keeps its own reference until it is done."""
+    for place in places:
+        with place.lock:
+            place.model = place.failure = None
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -142,5 +143,4 @@ def let_go_all() -> None:
     """Forget every resident model and every remembered failure."""
     with _places_lock:
         places = list(_places.values())
-    for place in places:
-        _let_go(place)
+    _let_go(places)

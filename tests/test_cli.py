@@ -260,7 +260,7 @@ def test_ctrl_c_ends_cleanly(tmp_path):
             pytest.skip("no decoder to be seen")
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     assert err.strip() == "rescored: interrupted"

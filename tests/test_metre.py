@@ -227,7 +227,7 @@ def test_cost_grows_linearly():
         onsets = np.cumsum(np.random.default_rng(0).choice([0.125, 0.25, 0.5], count))
         made = performance(onsets, onsets + 0.2, 40 + np.arange(count) * 7 % 45, np.full(count, 64))
         find_metre(made, settings=MetreSettings())
-        began = time.perf_counter()
+        began = time.process_time()
         check(find_metre(made, settings=MetreSettings()), onsets)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     assert seconds[1] < 25 * seconds[0] + 1.0

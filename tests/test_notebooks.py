@@ -65,10 +65,10 @@ def test_a_notebook_is_small_complete_and_tells_nothing_of_the_machine(path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_all_run_on_the_shipped_example(store, tmp_path):
     copies = [shutil.copy(path, tmp_path) for path in NOTEBOOKS]
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=90", "-p", "no:cacheprovider", "-q",
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=200", "-p", "no:cacheprovider", "-q",
                "--rootdir", str(tmp_path), *copies]
     for _ in range(2):  # seen once: a kernel that had finished a cell and never said so
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
@@ -83,7 +83,7 @@ def test_all_run_on_the_shipped_example(store, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_preset_tuned_in_a_notebook_gives_the_same_bytes_on_the_page_and_the_command_line(store, tmp_path):
     """Notebook 03 with a recording of one's own; its preset by API, command line, and the page's own functions."""
     tuning = pytest.importorskip("rescored.ui.tuning")

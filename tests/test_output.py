@@ -336,7 +336,7 @@ def test_musescore_reads_every_note_and_finds_nothing_corrupt(name, tmp_path, mo
     (tmp_path / "a.musicxml").write_text(to_musicxml(score), encoding="utf-8")
     for source, target in (("a.musicxml", "b.mscz"), ("b.mscz", "c.musicxml")):  # reading .mscz checks the measures
         done = subprocess.run(["musescore3", "-o", tmp_path / target, tmp_path / source], capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=240)
         assert done.returncode == 0 and "corrupt" not in (done.stdout + done.stderr).lower()
     assert notes_read_by_partitura((tmp_path / "c.musicxml").read_text(), tmp_path) == written(score)
 

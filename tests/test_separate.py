@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -306,14 +307,12 @@ def test_a_connection_that_hangs_is_given_up_but_what_comes_late_is_used(tiny, m
     comes = threading.Event()
 
     def fetch(name, repo=None):
-        comes.wait(60)
+        comes.wait(600)
         return get_model(name, repo=tiny)
 
     monkeypatch.setattr("demucs.pretrained.get_model", fetch)
     monkeypatch.setattr(weights, "NO_ANSWER_S", 0.5)
-    began = time.monotonic()
     assert find_separator(settings=QUICK).name == BUILT_IN
-    assert time.monotonic() - began < 5
     comes.set()
     models.let_go_all()  # the failure is forgotten, as it is after some minutes
     assert find_separator(settings=QUICK).name == "htdemucs"
@@ -321,7 +320,7 @@ def test_a_connection_that_hangs_is_given_up_but_what_comes_late_is_used(tiny, m
 
 def test_waiting_for_weights_can_be_cancelled(monkeypatch):
     hangs = threading.Event()
-    monkeypatch.setattr("demucs.pretrained.get_model", lambda name, repo=None: hangs.wait(60))
+    monkeypatch.setattr("demucs.pretrained.get_model", lambda name, repo=None: hangs.wait(600))
 
     def report(fraction: float, text: str = "") -> None:
         raise Cancelled
@@ -375,11 +374,18 @@ def test_a_model_loads_once_for_many_threads():
 
 
 def test_an_idle_model_is_let_go(monkeypatch):
+    class Model:
+        pass
+
+    monkeypatch.setenv("RESCORED_IDLE_S", "600")
+    model = weakref.ref(models.load_once("m", Model))
+    assert model() is not None and models.load_once("m", Model) is model()
     monkeypatch.setenv("RESCORED_IDLE_S", "0.1")
-    first = models.load_once("m", object)
-    assert models.load_once("m", object) is first
-    time.sleep(0.4)
-    assert models.load_once("m", object) is not first
+    models.load_once("m", Model)
+    end = time.monotonic() + 60
+    while model() is not None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_device_that_is_not_there_is_a_settings_error(monkeypatch):
@@ -432,7 +438,8 @@ def test_16_bits_are_taken_only_where_the_stems_stay_the_same(tiny, monkeypatch,
 
     def run(self, windows, dtype):
         dtypes.append(dtype)
-        time.sleep(0.001 if dtype else 0.02)
+        if len(dtypes) == 1:
+            time.sleep(0.5)  # in 32 bits it is slower by far
         return windows[:, None].repeat(4, axis=1) * (1 + (error if dtype else 0.0))
 
     monkeypatch.setattr(network_module.Network, "_run", run)
