@@ -11,14 +11,11 @@ app: setup  # on one's own machine nobody needs to be limited by the hour
 
 setup: $(VENV)/.installed
 test: $(VENV)/.installed-tests
-<<<<<<< HEAD
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
+
 # Whole jobs through worker processes, on servers of their own (Debian: redis-server, postgresql).
 test-service: $(VENV)/.installed-tests
 	$(BIN)/pytest -m service
-=======
-	$(BIN)/pytest -n 2 --dist loadfile
->>>>>>> 0426bbc (Tests run in a process a core, each on one thread and with a store of their own)
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
