@@ -11,6 +11,8 @@ a pure function run by `Runner`, which keeps its result by content and settings 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,9 +101,19 @@ def _written(
     grid, score = notate(heard, settings, run, title=source.title, edited=edited)
     return Transcription(
         source=source, settings=settings.as_dict(), performance=edited.performance, grid=grid, score=score,
-        warnings=edited.performance.warnings, stems=stems, edits=edits, heard=heard if edits else None,
+        warnings=(*edited.performance.warnings, *_beyond_range(score)), stems=stems, edits=edits,
+        heard=heard if edits else None,
         lead=run(write_lead_sheet, score, edited.performance) if wants_lead_sheet(score, settings.score) else None,
     )
+
+
+def _beyond_range(score: Score) -> Iterator[str]:
+    """What to say of notes that an instrument does not have."""
+    count = Counter(score.note[n].part for n in score.unplayable)
+    for part in score.parts:
+        if count[part.id]:
+            notes = "One note is" if count[part.id] == 1 else f"{count[part.id]} notes are"
+            yield f"{notes} beyond the range of {part.name}, and red in the score."
 
 
 def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Performance, Stems | None, tuple[str, ...]]:

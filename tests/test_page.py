@@ -201,7 +201,7 @@ def test_titles_are_text_and_never_markup(result: Any) -> None:
 
 def test_another_setting_does_only_what_depends_on_it(server: Server, result: Any) -> None:
     before = job_of(result)
-    for fold in ("Fine tuning", "Title"):
+    for fold in ("Fine tuning", "Score, parts and chord symbols"):
         result.locator("#rs-tuning button.label-wrap", has_text=fold).click()
     result.locator("#rs-score-composer :is(input, textarea)").fill("L. v. Beethoven")
     result.keyboard.press("Tab")

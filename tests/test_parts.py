@@ -13,6 +13,7 @@ from rescored.notation.arrange import arrange
 from rescored.notation.clefs import CLEFS
 from rescored.notation.instruments import FAMILIES, INSTRUMENTS
 from rescored.output.contract import from_json, to_json
+from rescored.output.extract import extract
 from rescored.output.midi import written_midi
 from rescored.output.musicxml import to_musicxml
 from rescored.pipeline import notate
@@ -71,6 +72,16 @@ def test_transposing_instruments_read_other_notes_in_another_key_and_sound_right
 
     sounding = converter.parse(to_musicxml(score), format="musicxml", forceSource=True).toSoundingPitch()
     assert [p.midi for p in sounding.pitches] == [n.pitch for n in score.notes] == [60, 62, 64, 65, 67, 69, 71, 72] * 2
+
+
+def test_chord_symbols_stand_where_all_read_them_as_they_sound():
+    score = replace(score_of(band(VOICE, PIANO), instruments="vocals=trumpet"), shows_chords=True)
+    assert score.parts[0].name == "Trumpet in B♭" and score.chords
+    part = ElementTree.fromstring(to_musicxml(score)).findall("part")
+    assert [bool(list(p.iter("harmony"))) for p in part] == [False, True]
+    alone = ElementTree.fromstring(to_musicxml(extract(score, score.parts[0])))
+    roots = [renamed(c.symbol[0], 0, 2)[0] for c in score.chords if len(c.symbol) == 1]
+    assert [h.findtext("root/root-step") for h in alone.iter("harmony") if h.findtext("kind") == "major"] == roots
 
 
 def test_in_concert_pitch_all_is_written_as_it_sounds():

@@ -25,7 +25,8 @@ _CHORD_KINDS = {
 
 
 def add_directions(part: Element, index: int, score: Score) -> None:
-    """Put the marks of the `index`-th part into its measures; tempo and chords go to the first part."""
+    """Put the marks of the `index`-th part into its measures; tempo goes to the first part, chord symbols to
+    the first whose names are those of what sounds, so that all can read them."""
     measures = part.findall("measure")
     divisions = int(part.findtext("measure/attributes/divisions") or 1)
 
@@ -38,12 +39,17 @@ def add_directions(part: Element, index: int, score: Score) -> None:
     if index == 0:
         for tempo in score.tempi:
             put(_tempo(tempo), tempo.ql, 1)
-        for symbol in score.chords if score.shows_chords else ():
+    if score.shows_chords and index == _part_with_chords(score):
+        for symbol in score.chords:
             put(_harmony(symbol, score.fifths_moved(score.parts[index], symbol.ql)), symbol.ql, 1)
     for mark in score.marks:
         if mark.part == score.parts[index].id:
             for element, ql, ends in _mark(mark):
                 put(element, ql, mark.staff, ends=ends)
+
+
+def _part_with_chords(score: Score) -> int:
+    return next((i for i, part in enumerate(score.parts) if not part.transpose and not part.percussion), 0)
 
 
 def _insert(measure: Element, element: Element, offset: int, staff: int, *, ends: bool, staves: int) -> None:

@@ -25,7 +25,7 @@ FIRST_PRESET = "solo-piano"
 SECTION_LABELS = {
     "audio": "Recording and passage", "separate": "Taking instruments apart", "notes": "Hearing notes",
     "pulse": "Listening for the beat", "metre": "Metre and tempo", "quantise": "Note values", "hands": "Hands",
-    "voices": "Voices", "spelling": "Key", "score": "Title",
+    "voices": "Voices", "spelling": "Key", "score": "Score, parts and chord symbols",
 }
 _LONGEST_SLIDER = 1000  # wider ranges are typed
 
