@@ -14,6 +14,7 @@ from ..bucket import Bucket
 from ..music import Edit
 from ..output.contract import edits_from_json, edits_to_json
 from ..settings import Value
+from .history import Order
 
 NAME = "changes.json"
 
@@ -34,6 +35,11 @@ def read(bucket: Bucket, job: str) -> Changes:
     except FileNotFoundError:
         return Changes()
     return Changes(data["revision"], edits_from_json(data["edits"]), data["settings"])
+
+
+def in_force(bucket: Bucket, order: Order) -> dict[str, Value]:
+    """The settings that a job's score is written with now."""
+    return {**order.settings, **read(bucket, order.job).settings}
 
 
 def write(bucket: Bucket, job: str, changes: Changes) -> None:

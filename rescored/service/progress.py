@@ -47,6 +47,8 @@ class Progress:
     def __init__(self, settings: Settings, kind: str, pace: Mapping[str, float]):
         heard = {"decode", "find_separator", "separate", "detect_notes", "track_pulse", "assemble"}
         skipped = heard if kind == "midi" else {"read_midi"}
+        if kind == "saved":
+            skipped = heard | {"read_midi"}
         if settings.separate.model == "none":
             skipped |= {"find_separator", "separate"}
         self._settings = settings

@@ -166,17 +166,21 @@ class Renotator:
     def sound(self, job: str) -> dict[str, Any]:
         """How the transcription sounds now; the job's tracks, those that are new with a new version."""
         with self._open(job) as piece:
+            now = piece.now
+        begin_s = json.loads(self._jobs.file(job, "tracks.json").read_bytes())["begin_s"]
+        own, held = [], {}
+        length_s = 0.0
+        for track, name, kind, performance, make in played(now.performance, saved_settings(now), begin_s):
+            key = fingerprint(performance)
+            held[f"{track}.ogg"], outline = self._jobs.sounds.hold(job, "sounds", key, make)
+            length_s = max(length_s, outline.duration_s)
+            own.append({"id": track, "name": name, "kind": kind, "file": f"{track}.ogg", "version": key[:12]})
+        with self._locks[job]:
             tracks = json.loads(self._jobs.file(job, "tracks.json").read_bytes())
-            held = json.loads(self._jobs.file(job, "sounds.json").read_bytes())
-            others = [track for track in tracks["tracks"] if track["kind"] in ("original", "stem")]
-            settings = saved_settings(piece.now)
-            for track, name, kind, performance, make in played(piece.now.performance, settings, tracks["begin_s"]):
-                key = fingerprint(performance)
-                held[f"{track}.ogg"], outline = self._jobs.sounds.hold(job, "sounds", key, make)
-                tracks["duration_s"] = max(tracks["duration_s"], outline.duration_s)
-                others.append({"id": track, "name": name, "kind": kind, "file": f"{track}.ogg", "version": key[:12]})
-            tracks["tracks"] = others
-            self._jobs.add_file(job, "sounds.json", json.dumps(held).encode())
+            sounds = json.loads(self._jobs.file(job, "sounds.json").read_bytes())
+            tracks["tracks"] = [t for t in tracks["tracks"] if t["kind"] in ("original", "stem")] + own
+            tracks["duration_s"] = max(tracks["duration_s"], length_s)
+            self._jobs.add_file(job, "sounds.json", json.dumps({**sounds, **held}).encode())
             self._jobs.add_file(job, "tracks.json", json.dumps(tracks).encode())
             return dict(tracks)
 

@@ -18,11 +18,12 @@ NOTHING: Value = {}
 
 
 def look_at(jobs: Jobs, file: str | None, settings: Settings) -> Iterator[Value]:
-    """The view's values for a file: what it says of itself at once, then how it sounds; `NOTHING` without one.
+    """The view's values for a file: what it says of itself at once, then how it sounds; `NOTHING` without one, and
+    for a saved song, which is opened at once.
 
     A file that cannot be used gives a value with a `problem`.
     """
-    if not file:
+    if not file or file.lower().endswith(".json"):
         yield NOTHING
         return
     path = Path(file)

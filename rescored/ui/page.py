@@ -5,16 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .. import examples
 from ..errors import InputError, RescoredError
+from ..output.files import load
+from ..pipeline import saved_settings
+from ..service.changes import in_force
 from ..service.jobs import Jobs
 from ..settings import Settings
 from .api import add_api, address_of
 from .before import expect, look_at, passage_of, quick_title
+from .controls import controls, readability
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
 from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
@@ -43,6 +48,9 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
                 progress = panel("progress", events=("cancel_job", "job_failed"))
                 for name in ("summary", "waveform", "mixer", "roll", "score", "downloads", "transport"):
                     panel(name)
+            with gr.Column(scale=0, min_width=0, elem_id="rs-side"):
+                workshop = panel("workshop", value={"controls": controls(), "readability": readability()},
+                                 events=("copy_job", "settings_changed"))
         shown = [browser, progress, recents]
         opened = [*shown, preset, *tuning.all]
         nothing = [None, None, ""]  # for `source.inputs`, when what was chosen there is not what is shown
@@ -61,7 +69,7 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
         def open_job(browser: dict[str, str], job: str) -> list[Any]:
             """... and bring back the settings it was made with; its values are those of `opened`."""
             order = jobs.history.order(job)
-            settings = order.settings if order else Settings.preset(FIRST_PRESET).as_dict()
+            settings = in_force(jobs.bucket, order) if order else Settings.preset(FIRST_PRESET).as_dict()
             return [*show(browser, job), preset_of(settings), *values_of(settings)]
 
         def own(browser: dict[str, str], event: gr.EventData) -> str:
@@ -83,18 +91,23 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
             browser: dict[str, str], request: gr.Request, look: dict[str, Any], file: str, microphone: str, link: str,
             *values: Any,
         ) -> list[Any]:
+            controls_stay: list[Any] = [gr.skip() for _ in (preset, *tuning.all)]
             with spoken():
                 wanted = settings_of(values)
                 choice = chosen(file, microphone, link)
                 if choice:
                     source, title = choice
+                    if isinstance(source, Path) and source.suffix.lower() == ".json":
+                        saved = load(source)
+                        wanted, title = saved_settings(saved).as_dict(), saved.source.title
+                        controls_stay = [preset_of(wanted), *values_of(wanted)]
                     job = jobs.submit(source, {**wanted, **passage_of(look)}, title=title, owner=browser["owner"],
                                       address=address_of(request))
                 elif browser["job"]:
                     job = jobs.again(browser["job"], wanted, owner=browser["owner"], address=address_of(request))
                 else:
                     raise nothing_chosen()
-            return show(browser, job, new=True)
+            return [*show(browser, job, new=True), *controls_stay]
 
         def on_quick_look(
             browser: dict[str, str], request: gr.Request, event: gr.EventData, file: str, microphone: str, link: str,
@@ -135,6 +148,16 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
                 jobs.delete(job := own(browser, event))
             return show(browser, "" if browser["job"] == job else browser["job"])
 
+        def on_copy(browser: dict[str, str], request: gr.Request, event: gr.EventData) -> list[Any]:
+            with spoken():
+                order = jobs.order(str(event._data["job"]))
+                job = jobs.again(order.job, order.settings, owner=browser["owner"], address=address_of(request))
+            return show(browser, job, new=True)
+
+        def on_settings(event: gr.EventData) -> list[Any]:
+            with spoken():
+                return values_of(in_force(jobs.bucket, jobs.order(str(event._data["job"]))))
+
         def on_cancel(browser: dict[str, str], event: gr.EventData) -> None:
             with spoken():
                 jobs.cancel(own(browser, event))
@@ -145,7 +168,7 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
 
         private: Any = {"api_visibility": "private", "show_progress": "hidden"}
         page.load(on_load, browser, opened, **private)
-        button.click(on_transcribe, [browser, before, *source.inputs, *tuning.all], shown, **private)
+        button.click(on_transcribe, [browser, before, *source.inputs, *tuning.all], opened, **private)
         before.quick_look(on_quick_look, [browser, *source.inputs, *tuning.all], shown, **private)
         gr.on([source.file.change, source.microphone.change], on_choice, [source.file, source.microphone, *tuning.all],
               before, trigger_mode="always_last", **private)
@@ -157,6 +180,8 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
         recents.delete_job(on_delete, browser, shown, **private)
         progress.cancel_job(on_cancel, browser, None, **private)
         progress.job_failed(on_failed, None, None, **private)
+        workshop.copy_job(on_copy, browser, shown, **private)
+        workshop.settings_changed(on_settings, None, tuning.all, trigger_mode="always_last", **private)
         for name, example_button in source.examples.items():
 
             def on_example(browser: dict[str, str], name: str = name) -> list[Any]:

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..examples import EXAMPLES
 from ..hearing.sources import clean_title
 
-_FILE_TYPES = ["audio", "video", ".mid", ".midi"]
+_FILE_TYPES = ["audio", "video", ".mid", ".midi", ".json"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def source_panel() -> SourcePanel:
     """Draw the panel. A new choice clears the other two, so that there is never a doubt what is meant."""
     with gr.Tabs():
         with gr.Tab("File"):
-            file = gr.File(label="Audio, video or MIDI", file_types=_FILE_TYPES, height=150, elem_id="rs-file")
+            file = gr.File(label="Audio, video, MIDI, song.json", file_types=_FILE_TYPES, height=150, elem_id="rs-file")
         with gr.Tab("Microphone"):
             microphone = gr.Audio(sources=["microphone"], type="filepath", show_label=False, elem_id="rs-microphone")
         with gr.Tab("Link"):

@@ -93,11 +93,15 @@ def preset_of(settings: Mapping[str, Any]) -> str:
     return next((name for name, changes in PRESETS.items() if changes["notes.instruments"] == playing), FIRST_PRESET)
 
 
+def label_of(item: Any) -> str:
+    """A setting's name as people read it, without the unit."""
+    return re.sub(r"_(s|ms|ql|bpm|minutes|semitones)$", "", item.name).replace("_", " ").capitalize()
+
+
 def _control(name: str, value: Value, item: Any) -> gr.components.Component:
     meta = item.metadata
     unit = f" ({meta['unit']})" if meta["unit"] else ""
-    label = re.sub(r"_(s|ms|ql|bpm|minutes|semitones)$", "", item.name).replace("_", " ").capitalize() + unit
-    text = {"label": label, "info": meta["help"], "elem_id": f"rs-{name.replace('.', '-')}"}
+    text = {"label": label_of(item) + unit, "info": meta["help"], "elem_id": f"rs-{name.replace('.', '-')}"}
     if meta["of"] is not None:
         return gr.Dropdown(list(meta["of"]), value=value, **text)
     if isinstance(value, bool):

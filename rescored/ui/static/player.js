@@ -65,7 +65,15 @@ on("open", () => {
 
 on("tracks", () => {
   const known = new Map(player.tracks.map((track) => [track.id, track]));
-  player.tracks = session.tracks.tracks.map((entry) => known.get(entry.id) || newTrack(entry));
+  player.tracks = session.tracks.tracks.map((entry) => {
+    const before = known.get(entry.id);
+    if (!before) return newTrack(entry);
+    if (before.version === entry.version) return before;
+    const track = newTrack(entry);
+    track.audio.currentTime = before.audio.currentTime;
+    before.audio.removeAttribute("src"); // it sounds otherwise now, in the same place of the mixer
+    return Object.assign(track, { volume: before.volume, muted: before.muted, solo: before.solo });
+  });
   player.begin_s = session.tracks.begin_s;
   player.end_s = player.begin_s + session.tracks.duration_s;
   rest_s = Math.max(rest_s, player.begin_s);
@@ -73,12 +81,12 @@ on("tracks", () => {
   mix();
 });
 
-function newTrack({ id, name, kind, file }) {
-  const audio = new Audio(media(file));
+function newTrack({ id, name, kind, file, version }) {
+  const audio = new Audio(media(version ? `${file}?v=${version}` : file));
   audio.preload = isWhole({ kind }) ? "auto" : "metadata";
   audio.preservesPitch = true;
   audio.addEventListener("ended", () => { if (playing && audio === leader()?.audio) finish(); });
-  return { id, name, kind, side: sideOf(kind), audio, gain: null, volume: 1, muted: !isWhole({ kind }), solo: false };
+  return { id, name, kind, version, side: sideOf(kind), audio, gain: null, volume: 1, muted: !isWhole({ kind }), solo: false };
 }
 
 function finish() {

@@ -1,7 +1,10 @@
-// Owns the engraved score: pages fetched when they come into sight, the playhead on the staves, and
-// clicks on noteheads. Noteheads carry the ids of the notes they were made from.
+// Owns the engraved score: pages fetched when they come into sight, the playhead on the staves, clicks on
+// noteheads, which sound and are selected, and what can be done with them. Noteheads carry the ids of the notes
+// they were made from. A score that is written anew comes page by page into the place of the old one.
 
-import { h, iconButton, write } from "./dom.js";
+import { actions, can, hear } from "./actions.js";
+import { h, icon, iconButton, write } from "./dom.js";
+import { edit } from "./edits.js";
 import { on, media, select, session } from "./session.js";
 import { onFrame, player } from "./player.js";
 import { Lights } from "./score_lights.js";
@@ -23,7 +26,14 @@ export function mount({ element }) {
   const number = h("span", { class: "rs-page-number" });
   let zoom = 3, follow = true;
   const followButton = iconButton("follow", "Follow the playhead", () => { follow = !follow; followButton.setAttribute("aria-pressed", follow); }, { "aria-pressed": "true" });
-  const tools = h("div", { class: "rs-tools" }, number, iconButton("minus", "Smaller", () => setZoom(zoom - 1)),
+  const handles = actions.map((action) => {
+    const label = `${action.label} (${action.keys})`;
+    return { action, button: h("button", { type: "button", class: "rs-iconbutton", "aria-label": label, title: label,
+      "data-action": action.id, onclick: () => action.run() }, action.icon ? icon(action.icon) : action.text) };
+  });
+  const editing = h("div", { class: "rs-tools rs-editing", role: "toolbar", "aria-label": "Selected notes", hidden: true },
+    ...handles.map(({ button }) => button));
+  const tools = h("div", { class: "rs-tools" }, editing, number, iconButton("minus", "Smaller", () => setZoom(zoom - 1)),
     iconButton("plus", "Larger", () => setZoom(zoom + 1)), followButton);
   const box = h("section", { class: "rs-panel", hidden: true, "aria-label": "Score" }, h("header", {}, h("h3", {}, "Score"), tools), scroller);
   element.append(box);
@@ -42,7 +52,10 @@ export function mount({ element }) {
     for (const { isIntersecting, target } of entries) if (isIntersecting) draw(target);
   }, { root: scroller, rootMargin: "100% 0%" });
 
-  function show() {
+  // `first`: {page, svg} of a score that was written anew; what is on the screen stays until it is drawn again.
+  function show(first) {
+    const before = first ? [...pages.querySelectorAll(".rs-page")].map((page) => page.querySelector("svg")) : [];
+    const top = first ? scroller.scrollTop : 0;
     observer.disconnect();
     pages.replaceChildren(head);
     heads = new Map();
@@ -50,35 +63,50 @@ export function mount({ element }) {
     lights = new Lights();
     selected = [];
     litFor = span = null;
+    if (!first) marked = null;
     box.hidden = !session.score;
     if (!session.score) return;
     const sizes = session.score.pages, count = sizes.length;
     for (let n = 1; n <= count; n++) {
       const page = h("div", { class: "rs-page", "data-page": n, role: "group", "aria-label": `Page ${n} of ${count}` });
       page.style.aspectRatio = sizes[n - 1].join(" / ");
+      if (before[n - 1]) page.append(before[n - 1]);
       pages.append(page);
-      observer.observe(page);
+      if (n === first?.page) fill(page, first.svg);
+      else observer.observe(page);
     }
-    scroller.scrollTop = 0;
+    scroller.scrollTop = top;
     measurePages();
     showNumber();
   }
 
-  async function draw(page) {
-    if (page.dataset.drawn) return;
-    page.dataset.drawn = "asked";
+  function draw(page) {
+    page.dataset.drawn ||= "asked";
+    return (page.asked ||= fetchPage(page));
+  }
+
+  async function fetchPage(page) {
     const answer = await fetch(media(`${session.layout}/${page.dataset.page}.svg`));
-    if (!answer.ok || !page.isConnected) return;
-    const svg = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
+    const text = answer.ok && (await answer.text());
+    if (text && page.isConnected) fill(page, text);
+  }
+
+  function fill(page, text) {
+    const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+    const box = svg.getAttribute("viewBox")?.split(" ");
+    if (box) page.style.aspectRatio = `${box[2]} / ${box[3]}`;
     page.replaceChildren(document.importNode(svg, true));
     page.dataset.drawn = "yes";
+    page.asked ||= Promise.resolve();
     for (const group of page.querySelectorAll("g.note")) {
       const id = noteId(group.id);
       heads.set(id, [...(heads.get(id) || []), group]);
     }
+    measurePages();
     survey(page);
     litFor = null;
-    mark(session.selected);
+    mark();
+    if (marked) markMeasure(page);
   }
 
   // Where the noteheads of a page are, read once: while it plays, nothing is asked of the layout.
@@ -172,14 +200,56 @@ export function mount({ element }) {
     if (target && !target.dataset.drawn) scroller.scrollTo({ top: target.offsetTop });
   }
 
-  function mark(id) {
+  function mark() {
     for (const group of selected) group.classList.remove("selected");
-    selected = heads.get(id) || [];
+    selected = [...session.selection].flatMap((id) => heads.get(id) || []);
     for (const group of selected) group.classList.add("selected");
   }
 
+  let marked = null; // the number of the measure that is looked at
+  function markMeasure(page) {
+    const old = page.querySelector(".rs-measure-mark");
+    old?.remove();
+    const measure = page.querySelector(`[id="measure-${marked}"]`);
+    if (!measure) return null;
+    const staves = [...measure.querySelectorAll(":scope > g.staff")].map((staff) => staff.getBBox());
+    if (!staves.length) return null;
+    const left = Math.min(...staves.map((b) => b.x)), right = Math.max(...staves.map((b) => b.x + b.width));
+    const top = Math.min(...staves.map((b) => b.y)), bottom = Math.max(...staves.map((b) => b.y + b.height));
+    const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) mark.setAttribute(name, value);
+    mark.classList.add("rs-measure-mark");
+    measure.prepend(mark);
+    return mark;
+  }
+
+  async function reveal(number) {
+    for (const old of pages.querySelectorAll(".rs-measure-mark")) old.remove();
+    marked = number;
+    const note = session.song?.notes.find((one) => one.measure === number);
+    const page = note && session.score && pages.querySelector(`[data-page="${session.score.page_of[note.id]}"]`);
+    if (!page) return;
+    await draw(page);
+    const mark = markMeasure(page);
+    if (!mark) return;
+    const box = mark.getBoundingClientRect(), view = scroller.getBoundingClientRect();
+    if (box.top < view.top || box.bottom > view.bottom) scroller.scrollBy({ top: box.top - view.top - 0.2 * view.height });
+  }
+
+  function showEditing() {
+    editing.hidden = !edit.possible || !session.selection.size;
+    if (!editing.hidden) for (const { action, button } of handles) button.disabled = !can(action);
+  }
+
+  // The page that is to be there first when the score is written anew: where the selected note is, or what is in sight.
+  edit.visiblePage = () => {
+    const middle = scroller.scrollTop + scroller.clientHeight / 2;
+    const place = places.get(session.selected);
+    return place ? Number(place.page.dataset.page) : Math.max(1, offsets.filter(({ top }) => top <= middle).length);
+  };
+
   // A click selects the notehead under it or next to it, and else seeks to the nearest note of the measure.
-  pages.addEventListener("click", ({ target, clientX, clientY }) => {
+  pages.addEventListener("click", ({ target, clientX, clientY, shiftKey, ctrlKey, metaKey }) => {
     const groups = target.closest("g.note") ? [target.closest("g.note")] : [...(target.closest("g.measure")?.querySelectorAll("g.note") || [])];
     const found = groups.map((group) => {
       const box = (group.querySelector(".notehead") || group).getBoundingClientRect();
@@ -188,8 +258,13 @@ export function mount({ element }) {
     }).sort((one, other) => other.hit - one.hit || one.dx - other.dx)[0];
     const note = found && session.song?.byId.get(found.id);
     if (!note) return;
-    select(found.hit ? note.id : "", "score");
-    player.seek(note.onset_s);
+    if (found.hit && (shiftKey || ctrlKey || metaKey)) {
+      select(session.selection.has(note.id) ? [...session.selection].filter((id) => id !== note.id) : [...session.selection, note.id], "score");
+    } else {
+      select(found.hit ? note.id : "", "score");
+      player.seek(note.onset_s);
+    }
+    if (found.hit && !player.playing) hear([note]);
   });
   scroller.addEventListener("scroll", showNumber, { passive: true });
   new ResizeObserver(() => {
@@ -198,12 +273,15 @@ export function mount({ element }) {
     showNumber();
   }).observe(pages);
 
-  on("open", show);
+  on("open", () => show());
   on("score", show);
+  on("edit", showEditing);
+  on("reveal", ({ number }) => reveal(number));
   on("select", async ({ id, from }) => {
+    showEditing();
     const page = session.score && pages.querySelector(`[data-page="${session.score.page_of[id]}"]`);
     if (page && from !== "score") await draw(page);
-    mark(id);
+    mark();
     if (from !== "score" && selected.length) {
       const place = placeOf([{ id }]);
       if (place) keepInSight(place);

@@ -1,7 +1,8 @@
 // Owns which transcription the page shows and what is known of it so far; every panel listens here.
 //
 // Events: "open" (another job), "snapshot" (how it stands), "tracks", "notes", "score", "files",
-// "select" (notes: {id, ids, from}), "gone", "edit" (edits.js). The server's stream of snapshots says what can be fetched already,
+// "select" (notes: {id, ids, from}), "gone", "edit" (edits.js),
+// "written" (anew, after a change), "reveal" ({number, time_s}: a measure that is to be shown). The server's stream of snapshots says what can be fetched already,
 // and reconnects by itself.
 
 const bus = new EventTarget();
@@ -85,6 +86,7 @@ export function show(song, score, first) {
   if (kept.length < session.selection.size) select(kept);
   emit("notes");
   emit("score", first);
+  emit("written");
 }
 
 // The notes by time, the beats, and the measures that the beats make.
