@@ -66,6 +66,11 @@ def test_transposing_the_music_transposes_the_chords():
         assert labels == [(roots[s] + up) % 12 for s in ("C", "F", "G7", "C")]
 
 
+def test_a_lonely_tone_is_no_new_chord():
+    score = piano("w:E4+G4+C5 | w:F4+A4+C5 | w:D5", "w:C3 | w:F2 | R")
+    assert chords_of(score) == [(0, "C"), (4, "F")]
+
+
 def test_drums_and_silence_are_no_chords():
     drums = Part("drums", "Drums", percussion=True)
     assert chords_of(compose({("drums", 1, 1): "q:F4 q:C5 q:F4 q:C5 | w:F4"}, parts=(drums,))) == []

@@ -36,6 +36,7 @@ NONE = STATES - 1
 NO_CHORD = "N.C."
 MIDDLE_C = 60
 SHORTEST_QL = 1 / 24
+HELD_QL = 0.25  # a tone that ends sooner only rings on
 INVERTED, ROOTED = 0.6, 0.2  # least share of another bass for a slash, and most of the root's
 PLACES = 3  # where a beat is in its measure: the first, the third, another
 BASSES = {"": ((10, 6), (11, 6)), "m": ((10, 6),)}  # beside the chord's own tones
@@ -43,14 +44,15 @@ NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 MODEL = Path(__file__).with_name("chord_net.npz")
 
 
-@stage(version=1)
+@stage(version=2)
 def find_chords(
     spelled: Spelled, grid: BeatGrid, parts: tuple[Part, ...] = (), *, report: Report = silent
 ) -> Chords:
     """The chord symbols of the piece; chords change on beats, and none is repeated.
 
     Another bass than the root is written after a slash where it lies below for most of a measure. A measure
-    or more without a chord is "N.C.". Roots have the names that the notes have.
+    or more without a chord is "N.C."; where a single tone sounds, the chord before goes on. Roots have the names
+    that the notes have.
     """
     kits = {p.id for p in parts if p.percussion}
     notes = [n for n in spelled.notes if n.part not in kits and not n.grace]
@@ -58,19 +60,22 @@ def find_chords(
         return Chords(())
     notes.sort(key=lambda n: n.onset_ql)
     onset = np.array([float(n.onset_ql) for n in notes])
+    pitch = np.array([n.pitch for n in notes])
     end = max(float(n.onset_ql + n.duration_ql) for n in notes)  # what rings on beyond is not written
     offset = np.maximum(np.minimum([n.release_ql for n in notes], end), onset + SHORTEST_QL)
     edges, measure = _beats(grid, onset.min(), float(offset.max()))
     report(0.2, "hearing the harmony")
-    heard = hear(onset, offset, np.array([n.pitch for n in notes]), edges / PER_QUARTER, measure)
+    heard = hear(onset, offset, pitch, edges / PER_QUARTER, measure)
     states = decode(heard, places(measure), _model())
     written: list[ChordSymbol] = []
     for begin, end in _runs(states, measure):
         at = to_ql(int(edges[begin]))
+        a, b = np.searchsorted(onset, edges[[begin, end]] / PER_QUARTER)
         if states[begin] == NONE:
             symbol = NO_CHORD if written and measure[end - 1] > measure[begin] else ""
+        elif len(np.union1d(pitch[a:b] % 12, pitch[:a][offset[:a] > float(at) + HELD_QL] % 12)) < 2:
+            continue  # a single tone says too little
         else:
-            a, b = np.searchsorted(onset, edges[[begin, end]] / PER_QUARTER)
             symbol = _symbol(int(states[begin]), heard[begin:end, 0].sum(axis=0), notes[a:b], _key_at(spelled.keys, at))
         if at == 0 and [c.symbol for c in written] == [symbol]:
             written = []  # a pickup needs no symbol of its own

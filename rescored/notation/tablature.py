@@ -23,8 +23,10 @@ STRETCH = 4.0  # of every fret beyond the span
 HEIGHT = 0.12  # of every fret that the hand is up the neck
 PRESSED = 0.15  # of a finger
 SKIPPED = 0.3  # of a string left out inside a chord
-MOVE = 1.0  # of a fret that the hand moves within a quarter; slower moves cost less
+MOVE = 0.3  # of a fret that the hand moves within a quarter; slower moves cost less
 CROSSED = 0.1  # of every string from one single note to the next
+OPEN_BELOW = 0.4  # of an open string beside fingers that are up the neck
+NUT = 5  # up to this fret the hand is near the open strings
 HIGH = 12  # beyond this fret a note is hard to reach
 
 
@@ -149,4 +151,5 @@ def _way(places: tuple[tuple[int, int], ...]) -> _Way:
     skipped = used[-1] - used[0] + 1 - len(used) if used else 0
     return _Way(places, hand, (
         PRESSED * len(pressed) + HEIGHT * (hand or 0) + STRETCH * max(span - SPAN, 0) + SKIPPED * skipped
-        + sum(max(fret - HIGH, 0) for fret in pressed) * HEIGHT))
+        + sum(max(fret - HIGH, 0) for fret in pressed) * HEIGHT
+        + OPEN_BELOW * (len(places) - len(pressed)) * (hand is not None and hand > NUT)))

@@ -27,6 +27,7 @@ _SCREEN = {"scale": 40, "pageWidth": 2100, "pageHeight": 1600}
 _PAPER = {"scale": 100, "pageWidth": 2100, "pageHeight": 2970, "mmOutput": True, "unit": 8.0,
           "pageMarginLeft": 150, "pageMarginRight": 150, "pageMarginTop": 150, "pageMarginBottom": 180,
           "bottomMarginHeader": 6.0, "justifyVertically": True, "justificationBraceGroup": 0.2}
+_UNITS = ((2, 8.0), (5, 7.0), (9, 6.0), (99, 5.0))  # most staves of a system, half the distance of two staff lines
 _PDF_TIMEOUT_S = 300
 # Title and composer are handed over as data, so that nothing in them is taken for typst's language.
 _TYPST = """
@@ -112,7 +113,9 @@ def _pdf(musicxml: str, folder: str) -> bytes:
               "part": next((c.findtext("credit-words", "") for c in root.iter("credit")
                             if c.findtext("credit-type") == "part name"), "")}
     inputs = {name: text[:_LONGEST_HEADING] + "…" * (len(text) > _LONGEST_HEADING) for name, text in inputs.items()}
-    engraving = Engraving(musicxml, **_PAPER)
+    staves = sum(int(part.findtext("measure/attributes/staves") or 1) for part in root.findall("part"))
+    unit = next((unit for most, unit in _UNITS if staves <= most), _UNITS[-1][1])
+    engraving = Engraving(musicxml, **{**_PAPER, "unit": unit})
     source = _TYPST
     for page in range(1, engraving.pages + 1):
         Path(folder, f"{page}.svg").write_text(_for_typst(engraving.svg(page)), encoding="utf-8")
