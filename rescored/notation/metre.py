@@ -2,7 +2,8 @@
 
 Three steps: features of every onset (rhythm_features), a small network's reading of them in several
 measures of context (rhythm_net), and an exact search that makes one consistent grid of it
-(beat_search). What the user says about metre and tempo limits or steers the search.
+(beat_search). Drums (drum_beats) and the sound add what they know; what the user says about metre and
+tempo limits or steers the search.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
 from .beat_search import BEATS, Evidence, Path, search
+from .drum_beats import NEAR_S as STROKE_S
+from .drum_beats import DrumBeats, hear_drums
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 
@@ -34,7 +37,7 @@ NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=2)
+@stage(version=3)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -50,6 +53,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     )
     reading = read_rhythm(onsets.features)
     evidence = _evidence(onsets.times_s, reading)
+    evidence = _with_drums(evidence, hear_drums(performance))
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
     if settings.beat_one_s >= 0:
@@ -83,6 +87,22 @@ def _evidence(times_s: Floats, reading: Reading) -> Evidence:
     position = PLACES * (reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS]))
     tempo = TEMPI * (reading.tempo.astype(np.float64) + OFTENER[:, None]) - FASTER * np.log2(PERIODS_S)
     return Evidence(times_s, position, tempo)
+
+
+def _with_drums(evidence: Evidence, drums: DrumBeats) -> Evidence:
+    """The strokes of a drum kit as more log odds; where nothing else sounds they are onsets of their own."""
+    if not len(drums.times_s):
+        return evidence
+    alone = np.array([np.abs(evidence.times_s - t).min() > STROKE_S for t in drums.times_s])
+    at = np.searchsorted(evidence.times_s, drums.times_s[alone])
+    times = np.insert(evidence.times_s, at, drums.times_s[alone])
+    position = np.insert(evidence.position, at, 0.0, axis=0)
+    tempo = np.insert(evidence.tempo, at, evidence.tempo[np.minimum(at, len(evidence.tempo) - 1)], axis=0)
+    k = np.clip(np.searchsorted(times, drums.times_s), 1, len(times) - 1)
+    k -= drums.times_s - times[k - 1] < times[k] - drums.times_s
+    np.add.at(position[:, 1], k, drums.beat)
+    np.add.at(position[:, 2], k, drums.downbeat)
+    return Evidence(times, position, tempo)
 
 
 def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
