@@ -68,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--parts", action="store_true", help="write every part for itself too, into song.parts")
     command.set_defaults(run=_transcribe)
 
+    command = commands.add_parser(
+        "worker", help="do the jobs of a service of several machines (docs/service.md)",
+        epilog="RESCORED_BROKER_URL, RESCORED_STORE and RESCORED_DATABASE_URL say where they are found.")
+    command.add_argument("--queues", default="gpu,cpu", help="gpu: networks; cpu: all else (default: both)")
+    command.add_argument("--concurrency", type=int, default=1, metavar="N", help="jobs at once (default: 1)")
+    command.add_argument("--pool", default="prefork", choices=("prefork", "solo", "threads"),
+                         help="as Celery has them (default: prefork, which survives a crash of what it runs)")
+    command.set_defaults(run=_worker)
+
     command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")
     command.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
     command.set_defaults(run=_settings)
@@ -284,6 +293,15 @@ def _markdown() -> str:
     lines += [f"| `{name}` | {', '.join(f'`{key}={value}`' for key, value in changes.items())} |"
               for name, changes in PRESETS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _worker(options: argparse.Namespace) -> int:
+    try:
+        from .service.celery_app import run_worker
+    except ImportError as error:
+        raise SettingsError("Celery is not installed.", "Install it with `pip install 'rescored[service]'`.") from error
+    run_worker([queue.strip() for queue in options.queues.split(",")], options.concurrency, options.pool)
+    return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -58,17 +58,18 @@ def transcribe(
     edits: tuple[Edit, ...] | None = None,
     store: Store | None = None,
     listen: Listener = unheard,
+    run: Runner | None = None,
 ) -> Transcription:
     """A recording (audio or video file, performance MIDI, link) as a score.
 
     `edits` are replayed on what was heard. A saved transcription (song.json) is written anew from what was
     heard then, where `settings` and `edits` of None mean its own. `store` keeps every stage's result, so that a
     second run with one setting changed only re-runs what depends on it; None keeps nothing. `listen` gets an
-    `Event` for everything that happens and may raise `Cancelled`. Raises `RescoredError` for anything that the
-    user can put right.
+    `Event` for everything that happens and may raise `Cancelled`; `run` is what runs the stages instead. Raises
+    `RescoredError` for anything that the user can put right.
     """
     limits = settings or Settings()
-    run = Runner(store, listen)
+    run = run or Runner(store, listen)
     recording = source if isinstance(source, Recording) else open_source(source, max_minutes=limits.audio.max_minutes)
     if recording.kind == "saved":
         saved = load(recording.path)
@@ -124,11 +125,13 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
     audio = run(decode, recording, settings=settings.audio)
     separator = run(find_separator, settings=settings.separate)
     stems = run(separate, audio, separator, settings=settings.separate)
+    wanted = stems_to_hear(stems, settings.notes)
     heard = {
         stem: run(detect_notes, stems.audio[stem], stem, settings=settings.notes, label=stem)
-        for stem in stems_to_hear(stems, settings.notes)
+        for stem in sorted(wanted, key=lambda stem: stem != "piano")  # which says most, so it can be seen first
     }
-    pulse = run(track_pulse, audio, find_tracker(settings.pulse), settings=settings.pulse)
+    heard = {stem: heard[stem] for stem in wanted}
+    pulse = run(track_pulse, audio, run(find_tracker, settings=settings.pulse), settings=settings.pulse)
     performance = run(assemble, audio, stems.warnings, heard, pulse, settings=settings.notes)
     return performance, stems, tuple(sorted({h.transcriber for h in heard.values()}))
 

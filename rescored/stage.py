@@ -53,6 +53,16 @@ class Stage(Protocol):
     kept: bool
 
 
+class Keeping(Protocol):
+    """Keeps results by key, as `Store` does."""
+
+    def get(self, key: str, kind: Any) -> Any | None:
+        """The value, or None."""
+
+    def put(self, key: str, value: Any, kind: Any) -> Any:
+        """Keep a value; returns it as it will be read back."""
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,12 +84,15 @@ class Runner:
     """Runs stages through a store; made anew for every job.
 
     `store`: where results are kept, or None to keep nothing. `listen`: gets every `Event` and may
-    raise `Cancelled`.
+    raise `Cancelled`. `passing`: where the results of stages that are not kept are remembered, for this
+    job alone, so that all machines that work at it go by the same ones. `before` is told which stage is about
+    to be made, as nothing is kept of it, and may stop the run by raising.
     """
 
-    def __init__(self, store: Store | None = None, listen: Listener = unheard):
-        self.store = store
-        self.listen = listen
+    def __init__(self, store: Store | None = None, listen: Listener = unheard, *,
+                 passing: Keeping | None = None, before: Callable[[str], None] = lambda stage: None):
+        self.store, self.passing = store, passing
+        self.listen, self.before = listen, before
         self.seconds: dict[str, float] = {}
 
     def __call__(self, function: Callable[..., T], *inputs: Any, settings: Any = None, label: str = "") -> T:
@@ -92,10 +105,11 @@ class Runner:
         self.listen(Event(name, "running"))
         key = codec.key(function.__name__, cast(Stage, function).version, inputs, settings)
         kind = get_type_hints(function)["return"]
-        store = self.store if cast(Stage, function).kept else None
+        store: Keeping | None = self.store if cast(Stage, function).kept else self.passing
         result = store.get(key, kind) if store else None
         cached = result is not None
         if result is None:
+            self.before(function.__name__)
 
             def report(fraction: float, text: str = "") -> None:
                 self.listen(Event(name, "running", min(max(fraction, 0.0), 1.0), text))

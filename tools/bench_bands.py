@@ -103,7 +103,7 @@ def hear_band(stems: Stems) -> Performance:
     settings = Settings.preset("full-band").changed({"pulse.tracker": "onset-strength"})
     mix = Audio(np.sum([a.samples for a in stems.audio.values()], axis=0), stems.audio["bass"].rate_hz)
     heard = {s: detect_notes(stems.audio[s], s, settings=settings.notes) for s in stems_to_hear(stems, settings.notes)}
-    pulse = track_pulse(mix, find_tracker(settings.pulse), settings=settings.pulse)
+    pulse = track_pulse(mix, find_tracker(settings=settings.pulse), settings=settings.pulse)
     return assemble(mix, (), heard, pulse, settings=settings.notes)
 
 

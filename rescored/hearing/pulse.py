@@ -21,7 +21,8 @@ DIGITS = 4  # of an activation, as song.json has them: a saved transcription is 
 AROUND_S = 3.0  # a frame's strength is measured by the strongest this near, so that quiet passages count
 
 
-def find_tracker(settings: PulseSettings) -> str:
+@stage(version=1, kept=False)
+def find_tracker(*, settings: PulseSettings, report: Report = silent) -> str:
     """The tracker that was asked for; auto = "beat-this" where its weights are, else "onset-strength"."""
     if settings.tracker != "auto":
         return settings.tracker
@@ -37,7 +38,7 @@ def track_pulse(
     `tracker` is what `find_tracker` found ("" = ask it). Raises `ModelUnavailable` if "beat-this" was
     asked for and its weights are not here.
     """
-    tracker = tracker or find_tracker(settings)
+    tracker = tracker or find_tracker(settings=settings)
     if tracker == "none":
         return Pulse(RATE_HZ / HOP, np.zeros(0), np.zeros(0), tracker)
     samples = resample(audio.mono, audio.rate_hz, RATE_HZ)

@@ -137,6 +137,12 @@ class History:
         rows = self._rows(sa.select(_jobs.c.timings).where(_jobs.c.job == job))
         return dict(json.loads(rows[0][0])) if rows else {}
 
+    def seconds(self, job: str) -> float:
+        """From the begin of a job's work to its end; 0 if it did not begin or end."""
+        rows = self._rows(sa.select(_jobs.c.started_at, _jobs.c.ended_at).where(_jobs.c.job == job))
+        began, ended = rows[0] if rows else (None, None)
+        return ended - began if began and ended else 0.0
+
     def snapshot(self, job: str) -> Snapshot | None:
         """How a job stood when it was last kept; None if there is no such job."""
         rows = self._rows(sa.select(_jobs.c.snapshot).where(_jobs.c.job == job))

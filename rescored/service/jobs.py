@@ -20,7 +20,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ class Desk:
         self.cancelled = threading.Event()
         self._jobs, self._bucket = jobs, jobs.bucket
         self._published: dict[Path, tuple[int, int]] = {}
+        self.fraction = jobs.snapshot(order.job).fraction
+        if not self._bucket.folder:
+            for name in ("tracks.json", "sounds.json", "notes.json"):  # as far as the job got before
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(jobs.file(order.job, name), self.folder / name)
 
     def source(self) -> Path:
         """The upload, as a file on this machine."""
@@ -164,8 +169,14 @@ class BaseJobs(ABC):
                 except FileNotFoundError as error:
                     raise InputError("The recording is not here any more.", "Upload it again.") from error
             kept.carry(self.bucket, job, new)
+            self._inherit(job, new)
             return self._ask(Order(new, owner, order.title, order.source, settings, time.time(),
                                    RETUNED if heard else ASKED))
+
+    def _inherit(self, job: str, new: str) -> None:
+        """Give a job what a former one found out about the machines that do them."""
+        for name in self.bucket.names(f"results/{job}/passing/sure"):
+            self.bucket.copy(name, f"results/{new}/{name.removeprefix(f'results/{job}/')}")
 
     def _entry(self, ask: Ask, owner: str, address: str, upload_bytes: int = 0) -> AbstractContextManager[None]:
         return self.limits.entry(ask, owner, address, upload_bytes=upload_bytes, waiting=self.waiting,

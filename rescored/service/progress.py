@@ -17,6 +17,7 @@ WORDS = {
     "find_separator": "Looking for the separator",
     "separate": "Taking the instruments apart",
     "detect_notes": "Hearing the notes",
+    "find_tracker": "Looking for the beat tracker",
     "track_pulse": "Feeling the pulse",
     "assemble": "Putting the parts together",
     "read_midi": "Reading the performance",
@@ -45,7 +46,8 @@ class Progress:
     """Turns stage events into a fraction of the whole and seconds left."""
 
     def __init__(self, settings: Settings, kind: str, pace: Mapping[str, float]):
-        heard = {"decode", "find_separator", "separate", "detect_notes", "track_pulse", "assemble"}
+        heard = {"decode", "find_separator", "separate", "detect_notes", "find_tracker", "track_pulse",
+                 "assemble"}
         skipped = heard if kind == "midi" else {"read_midi"}
         if kind == "saved":
             skipped = heard | {"read_midi"}

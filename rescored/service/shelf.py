@@ -39,15 +39,17 @@ class Shelf:
     def __init__(self, folder: Path, job: str, sounds: Sounds):
         self.folder, self.job = folder, job
         self._sounds = sounds
-        self._held: dict[str, str] = {}
-        self._tracks: dict[str, dict[str, Any]] = {}
+        self._held: dict[str, str] = _read(folder / "sounds.json")  # what there is already, if the job goes on
+        tracks = _read(folder / "tracks.json").get("tracks", [])
+        self._tracks: dict[str, dict[str, Any]] = {track["id"]: track for track in tracks}
         self._peaks: list[list[int]] = []
         self._duration_s = 0.0
         self.begin_s = 0.0  # where all tracks begin in the recording: a passage's begin
 
-    def put_sound(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> None:
-        """Keep a sound as a track of the player. `make` is only called if none is kept under `key`."""
+    def put_sound(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> bool:
+        """Keep a sound as a track of the player; whether that is new. `make` is only called if it is not kept yet."""
         room: Room = "stems" if kind in ("original", "stem") else "sounds"
+        before = self._held.get(f"{track}.ogg")
         self._held[f"{track}.ogg"], outline = self._sounds.hold(self.job, room, key, make)
         self._tracks[track] = {"id": track, "name": name, "kind": kind, "file": f"{track}.ogg"}
         self._peaks = self._peaks or outline.peaks  # of the first: the original, where there is one
@@ -56,6 +58,12 @@ class Shelf:
             "begin_s": self.begin_s, "duration_s": self._duration_s, "peaks": self._peaks,
             "tracks": list(self._tracks.values())})
         _write(self.folder / "sounds.json", self._held)
+        return before != self._held[f"{track}.ogg"]
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether notes can be seen already."""
+        return (self.folder / "notes.json").is_file()
 
     def put_notes(self, performance: Performance, grid: BeatGrid | None = None) -> None:
         """Keep the notes as they stand, before there is a score."""
@@ -89,6 +97,14 @@ def put_pages(folder: Path, layout: str) -> None:
         for element in _NOTE.findall(svg):
             page_of.setdefault(note_id_of(element), page)
     _write(folder / "index.json", {"pages": sizes, "page_of": page_of})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What `_write` wrote; nothing if it did not."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -99,12 +99,17 @@ def observed(work: Callable[[Desk], None]) -> Callable[[Desk], None]:
             outcome = "cancelled"
             raise
         except RescoredError as error:
-            outcome = "refused" if isinstance(error, _THEIR_FAULT) else "failed"
+            outcome = outcome_of(error)
             raise
         finally:
             end_job(outcome, time.perf_counter() - began)
 
     return run
+
+
+def outcome_of(error: RescoredError) -> str:
+    """What a job that ended so is counted as."""
+    return "refused" if isinstance(error, _THEIR_FAULT) else "failed"
 
 
 def begin_job(order: Order) -> None:

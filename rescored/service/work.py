@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..bucket import default_folder
-from ..codec import fingerprint
+from ..bucket import Bucket, default_folder
+from ..codec import decode, encode, fingerprint
 from ..hearing.links import is_link
 from ..hearing.sources import open_source
 from ..hearing.transcribe import stems_to_hear
-from ..music import Audio, BeatGrid, Note, Part, Performance, Span, Transcription
+from ..music import Audio, BeatGrid, Note, Part, Performance, Recording, Span, Transcription
 from ..notation.arrange import arrange
 from ..output.files import save
 from ..output.sound import render
 from ..pipeline import transcribe
 from ..settings import Settings
-from ..stage import Event
+from ..stage import Event, Runner
 from ..store import Store
 from . import telemetry
 from .jobs import Desk
@@ -26,35 +27,91 @@ from .logs import keep_private
 from .progress import Progress
 from .shelf import SONG, Kind, Shelf, put_pages
 
+HEAVY = frozenset({"find_separator", "separate", "detect_notes", "find_tracker", "track_pulse"})
+QUEUES = ("gpu", "cpu")
 
-def work(desk: Desk, store: Store) -> None:
-    """Transcribe what the desk's order asks for. Raises RescoredError, and Cancelled when told to stop."""
-    _Transcribing(desk, store).run()
+
+class Elsewhere(Exception):
+    """The next stage is for workers of another queue; what was made so far is in the store."""
+
+    def __init__(self, queue: str):
+        super().__init__(queue)
+        self.queue = queue
+
+
+def work(desk: Desk, store: Store, queue: str = "") -> None:
+    """Transcribe what the desk's order asks for. Raises RescoredError, and Cancelled when told to stop.
+
+    With `queue` one of `QUEUES`, only what workers of that queue do; then raises `Elsewhere`.
+    """
+    _Transcribing(desk, store, queue).run()
+
+
+class _Passing:
+    """What one job's machines found out about themselves (stage.py), kept beside what it made.
+
+    What comes with a warning is not to be handed on to another job: things may be better by then.
+    """
+
+    def __init__(self, bucket: Bucket, job: str):
+        self.bucket, self._room = bucket, f"results/{job}/passing"
+
+    def get(self, key: str, kind: Any) -> Any | None:
+        """As `Store` does."""
+        for name in (f"{self._room}/sure/{key}", f"{self._room}/{key}"):
+            with suppress(FileNotFoundError):
+                return decode(self.bucket.read(name), kind)
+        return None
+
+    def put(self, key: str, value: Any, kind: Any) -> Any:
+        """As `Store` does."""
+        sure = "" if getattr(value, "warnings", ()) else "/sure"
+        self.bucket.write(f"{self._room}{sure}/{key}", encode(value))
+        return value
+
+
+class _Reopen(Exception):
+    """The source itself is needed after all."""
 
 
 class _Transcribing:
     """Listens to one run of the pipeline, puts what it makes on the shelf and tells how far it is."""
 
-    def __init__(self, desk: Desk, store: Store):
-        self.desk, self.store = desk, store
+    def __init__(self, desk: Desk, store: Store, queue: str):
+        self.desk, self.store, self.queue = desk, store, queue
         self.settings = Settings().changed(desk.order.settings)
         self.shelf = Shelf(desk.folder, desk.order.job, desk.sounds)
         self.progress = Progress(self.settings, "audio", desk.history.pace())
+        self.went_on = self.shelf.has_notes  # the job was begun before
+        self.least = desk.fraction  # progress never goes back, though finished stages are gone through again
         self.performance: Performance | None = None
         self.heard: tuple[Note, ...] = ()
+        self.passing = _Passing(store.bucket, desk.order.job) if queue else None
+        self.remembered: Recording | None = self.passing.get("recording", Recording) if self.passing else None
 
     def run(self) -> None:
         """All of it, from the order to the files."""
-        order = self.desk.order
+        try:
+            self.transcribe()
+        except _Reopen:
+            self.remembered = None
+            self.transcribe()
+
+    def transcribe(self) -> None:
+        """The same; `_Reopen` where what is remembered of the source does not do."""
         self.step("open_source")
-        recording = open_source(
-            order.source if is_link(order.source) else self.desk.source(), title=order.title,
-            max_minutes=self.settings.audio.max_minutes, fetched=default_folder() / "fetched",
-            report=partial(self.step, "open_source"))
+        recording = self.remembered or self.open()
         keep_private(recording.title)
         self.desk.tell(title=recording.title)
         self.progress = Progress(self.settings, recording.kind, self.desk.history.pace())
-        result = transcribe(recording, self.settings, edits=self.desk.edits(), store=self.store, listen=self.listen)
+        run = Runner(self.store, self.listen, passing=self.passing, before=self.before)
+        try:
+            result = transcribe(recording, self.settings, edits=self.desk.edits(), run=run)
+            self.here("cpu")
+        except Elsewhere:
+            if self.passing:
+                self.passing.put("recording", recording, Recording)
+            raise
         self.step("engrave")
         self.engrave(result)
         self.step("sound")
@@ -62,6 +119,25 @@ class _Transcribing:
         if result.stems and result.stems.separator != "none":
             self.shelf.put_stems(result.stems, result.source.title)
             self.desk.made("stems")
+
+    def open(self) -> Recording:
+        """The source that the order names."""
+        order = self.desk.order
+        return open_source(
+            order.source if is_link(order.source) else self.desk.source(), title=order.title,
+            max_minutes=self.settings.audio.max_minutes, fetched=default_folder() / "fetched",
+            report=partial(self.step, "open_source"))
+
+    def before(self, stage: str) -> None:
+        """A stage is about to be made: is it for workers like this one?"""
+        self.here("gpu" if stage in HEAVY else "cpu")
+        if self.remembered and stage in ("decode", "read_midi"):
+            raise _Reopen
+
+    def here(self, queue: str) -> None:
+        """Go on only if this is work for workers of this queue."""
+        if self.queue not in ("", queue):
+            raise Elsewhere(queue)
 
     def step(self, stage: str, fraction: float = 0.0, _: str = "") -> None:
         """Something outside the pipeline begins or gets on."""
@@ -71,16 +147,18 @@ class _Transcribing:
         """Take in what happened; raises Cancelled when the job is not wanted any more."""
         telemetry.stage(event)
         self.progress.update(event)
-        self.desk.tell(stage=event.stage, text=self.progress.text, fraction=self.progress.fraction,
+        self.least = max(self.least, self.progress.fraction)
+        self.desk.tell(stage=event.stage, text=self.progress.text, fraction=self.least,
                        left_s=self.progress.left_s)
         if event.state == "done":
-            self.keep(event.stage.partition(":")[0], event.result)
+            self.keep(event.stage.partition(":")[0], event.result, event.cached)
             self.progress.learn(event, self.desk.history)
             if not event.cached:
                 self.desk.history.add_timing(self.desk.order.job, event.stage, event.seconds)
 
-    def keep(self, stage: str, result: Any) -> None:
+    def keep(self, stage: str, result: Any, cached: bool) -> None:
         """Put a stage's result on the shelf where the page can show it."""
+        shown = cached and self.went_on  # the page need not see it grow again
         if stage == "decode":
             self.progress.minutes = result.duration_s / 60
             self.shelf.begin_s = result.offset_s
@@ -91,14 +169,16 @@ class _Transcribing:
                 self.track(name, name.capitalize(), "stem", fingerprint(audio), partial(_same, audio))
         elif stage == "detect_notes":
             self.heard += result.notes
-            self.notes(Performance(
-                tuple(replace(note, id=str(i)) for i, note in enumerate(self.heard)),
-                tuple(Part(id, id.capitalize()) for id in dict.fromkeys(note.part for note in self.heard))))
+            if not shown:
+                self.notes(Performance(
+                    tuple(replace(note, id=str(i)) for i, note in enumerate(self.heard)),
+                    tuple(Part(id, id.capitalize()) for id in dict.fromkeys(note.part for note in self.heard))))
         elif stage in ("assemble", "read_midi"):
             self.performance = result
             self.progress.minutes = self.progress.minutes or result.duration_s / 60
-            self.notes(result)
-        elif stage == "find_metre" and self.performance:
+            if not shown:
+                self.notes(result)
+        elif stage == "find_metre" and self.performance and not shown:
             self.notes(self.performance, result)
 
     def notes(self, performance: Performance, grid: BeatGrid | None = None) -> None:
@@ -108,8 +188,8 @@ class _Transcribing:
 
     def track(self, track: str, name: str, kind: Kind, key: str, make: Callable[[], Audio]) -> None:
         """Let a sound be heard."""
-        self.shelf.put_sound(track, name, kind, key, make)
-        self.desk.made("sound")
+        if self.shelf.put_sound(track, name, kind, key, make):
+            self.desk.made("sound")
 
     def engrave(self, result: Transcription) -> None:
         """The files to take away, and the score's pages."""

@@ -13,7 +13,7 @@ from gradio.processing_utils import save_file_to_cache
 
 from ..errors import RescoredError
 from ..hearing.sources import clean_title
-from ..service.jobs import Jobs
+from ..service.jobs import BaseJobs
 from ..service.shelf import SONG
 from ..settings import PRESETS, Settings, describe_range
 from .source import nothing_chosen
@@ -21,7 +21,7 @@ from .source import nothing_chosen
 CONCURRENCY_ID = "transcribe"  # all heavy work of the public API
 
 
-def add_api(jobs: Jobs, *, slots: int) -> None:
+def add_api(jobs: BaseJobs, *, slots: int) -> None:
     """Add the public endpoints to the page that is being built."""
     recording = gr.File(label="Recording", visible=False)
     link = gr.Textbox("", label="Link", visible=False)

@@ -10,14 +10,14 @@ from typing import Any
 from ..errors import RescoredError
 from ..hearing.audio import clock
 from ..service.glance import first_glance, pace, second_glance
-from ..service.jobs import Jobs
+from ..service.jobs import BaseJobs
 from ..settings import Settings
 
 Value = dict[str, Any]
 NOTHING: Value = {}
 
 
-def look_at(jobs: Jobs, file: str | None, settings: Settings) -> Iterator[Value]:
+def look_at(jobs: BaseJobs, file: str | None, settings: Settings) -> Iterator[Value]:
     """The view's values for a file: what it says of itself at once, then how it sounds; `NOTHING` without one, and
     for a saved song, which is opened at once.
 
@@ -37,7 +37,7 @@ def look_at(jobs: Jobs, file: str | None, settings: Settings) -> Iterator[Value]
         yield {"problem": str(error)}
 
 
-def expect(jobs: Jobs, kind: str, settings: Settings) -> Value:
+def expect(jobs: BaseJobs, kind: str, settings: Settings) -> Value:
     """How long a minute of sound takes with these settings, who waits, and what may be transcribed at most."""
     return {"pace": pace(settings, kind, jobs.history), "waiting": jobs.waiting(),
             "longest_s": settings.audio.max_minutes * 60}

@@ -15,7 +15,7 @@ from ..errors import InputError, RescoredError
 from ..output.files import load
 from ..pipeline import saved_settings
 from ..service.changes import in_force
-from ..service.jobs import Jobs
+from ..service.jobs import BaseJobs
 from ..settings import Settings
 from .api import add_api, address_of
 from .before import expect, look_at, passage_of, quick_title
@@ -31,7 +31,7 @@ CACHE_S = (3600, 24 * 3600)  # look for uploads every hour, and drop those of ye
 BROWSER_SECRET = "rescored"
 
 
-def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
+def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
     """The whole page over these jobs; `slots`: how many transcriptions the public API runs at once."""
     with gr.Blocks(title="rescored", fill_width=True, delete_cache=CACHE_S) as page:
         browser = gr.BrowserState({"owner": "", "job": ""}, storage_key="rescored", secret=BROWSER_SECRET)
@@ -193,14 +193,14 @@ def build(jobs: Jobs, *, slots: int) -> gr.Blocks:
     return page
 
 
-def landing(jobs: Jobs) -> str:
+def landing(jobs: BaseJobs) -> str:
     """The example that a first visitor finds transcribed, or just being transcribed; "" while there is none."""
     title = examples.EXAMPLES[LANDING].title
     return next((order.job for order, snapshot in jobs.history.of_owner(EXAMPLES_OWNER)
                  if order.title == title and snapshot.state not in ("failed", "cancelled")), "")
 
 
-def example_job(jobs: Jobs, name: str) -> str:
+def example_job(jobs: BaseJobs, name: str) -> str:
     """The transcription of a shipped example: the one there is, or a new one."""
     example = examples.EXAMPLES[name]
     wanted = Settings.preset(example.preset).as_dict()

@@ -37,7 +37,7 @@ from ..errors import InputError, LimitReached
 from ..output.files import load, safe_name, zip_parts
 from ..service import telemetry
 from ..service.health import readiness
-from ..service.jobs import Jobs
+from ..service.jobs import BaseJobs, Jobs
 from ..service.limits import Limits
 from ..service.renotate import Renotator
 from ..service.shelf import SONG, put_pages
@@ -59,7 +59,7 @@ _SERVED = re.compile(
     rf"(tracks|notes)\.json|[\w-]+\.ogg|score(-narrow)?/(index\.json|\d+\.svg)|{SONG}\.[\w.]+|stems\.zip")
 
 
-def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
+def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
     """The server's routes over these jobs. Who knows a job's id may fetch what it made."""
     renotator = Renotator(jobs)
     app = FastAPI(title="rescored", docs_url=None, redoc_url=None, openapi_url=None)
@@ -160,7 +160,7 @@ def create_app(jobs: Jobs, *, slots: int = 1) -> FastAPI:
     return app
 
 
-def heard_still(jobs: Jobs, job: str) -> dict[str, Any]:
+def heard_still(jobs: BaseJobs, job: str) -> dict[str, Any]:
     """A job's tracks.json without the tracks whose sound is not kept any more: stems go before scores."""
     tracks: dict[str, Any] = json.loads(jobs.file(job, "tracks.json").read_bytes())
     held = json.loads(jobs.file(job, "sounds.json").read_bytes())
@@ -168,7 +168,7 @@ def heard_still(jobs: Jobs, job: str) -> dict[str, Any]:
     return tracks
 
 
-def parts_of(jobs: Jobs, job: str) -> Path:
+def parts_of(jobs: BaseJobs, job: str) -> Path:
     """Every part of a job's score for its player, in a ZIP; made when it is asked for."""
     saved = jobs.file(job, f"{SONG}.json")
     name = f"parts-{hashlib.sha256(saved.read_bytes()).hexdigest()[:16]}"
@@ -179,7 +179,7 @@ def parts_of(jobs: Jobs, job: str) -> Path:
         return jobs.file(job, name)
 
 
-def engrave_narrow(jobs: Jobs, job: str) -> Path:
+def engrave_narrow(jobs: BaseJobs, job: str) -> Path:
     """The score for phones, made when it is first asked for; its index."""
     with tempfile.TemporaryDirectory() as aside:
         shutil.copyfile(jobs.file(job, f"{SONG}.musicxml"), Path(aside) / f"{SONG}.musicxml")
@@ -190,20 +190,33 @@ def engrave_narrow(jobs: Jobs, job: str) -> Path:
     return jobs.file(job, "score-narrow/index.json")
 
 
-async def stream(jobs: Jobs, job: str) -> AsyncIterator[str]:
+async def stream(jobs: BaseJobs, job: str) -> AsyncIterator[str]:
     """A job's snapshots as server-sent events, to its end; a browser that loses them asks again by itself."""
-    seen = -1
+    seen = None
     while True:
         try:
-            snapshot = jobs.snapshot(job)
+            snapshot = await asyncio.to_thread(jobs.snapshot, job)
         except InputError:  # deleted meanwhile
             return
-        if snapshot.number != seen:
+        if snapshot != seen:
             yield f"data: {json.dumps(asdict(snapshot))}\n\n"
-        seen = snapshot.number
+        seen = snapshot
         if snapshot.over:
             return
         await asyncio.sleep(EVENTS_EVERY_S)
+
+
+def open_jobs(slots: int) -> BaseJobs:
+    """The jobs of the cluster behind `RESCORED_BROKER_URL`, or else this process's own."""
+    store, limits = Store(), Limits.from_environment()
+    if not os.environ.get("RESCORED_BROKER_URL"):
+        return Jobs(store.bucket, telemetry.observed(partial(work, store=store)), slots=slots,
+                    keep_days=store.lifetimes.days, limits=limits)
+    from ..service.celery_app import open_cluster
+
+    jobs = open_cluster(store, limits=limits)
+    jobs.live(works=False)
+    return jobs
 
 
 def main() -> None:
@@ -211,9 +224,7 @@ def main() -> None:
     telemetry.set_up()
     plugins.load()
     slots = int(os.environ.get("RESCORED_SLOTS", 1))
-    store = Store()
-    jobs = Jobs(store.bucket, telemetry.observed(partial(work, store=store)), slots=slots,
-                keep_days=store.lifetimes.days, limits=Limits.from_environment())
+    jobs = open_jobs(slots)
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
     app = create_app(jobs, slots=slots)
