@@ -83,7 +83,7 @@ def _send(job: str, attempt: int, hop: int, queue: str, priority: int) -> None:
 @app.task(bind=True, name="rescored.advance", max_retries=None)  # type: ignore[untyped-decorator]
 def advance(task: Task, job: str, attempt: int, hop: int) -> None:
     """Take a job as far as this queue's workers do, and hand it on."""
-    here = _here()
+    here, returns = _here(), False
     where = task.request.delivery_info or {}
     queue, priority = str(where.get("routing_key", "cpu")), int(where.get("priority") or 0)
     try:
@@ -113,12 +113,13 @@ def advance(task: Task, job: str, attempt: int, hop: int) -> None:
         if transient(error) and task.request.retries < MOST_RETRIES:
             log.warning("%s; it is tried again", type(error).__name__)
             countdown = min(2.0 ** task.request.retries, 30.0) * random.uniform(0.5, 1.5)
+            returns = True
             raise task.retry(args=(job, attempt, hop + 1), countdown=countdown, exc=error) from error
         log.exception("job failed in stage %s", here.jobs.snapshot(job).stage)
         here.end(job, "failed", state="failed", problem="rescored made a mistake and had to stop.",
                  remedy="What was finished is kept; other settings may get further.")
     finally:
-        here.jobs.leave(job)
+        here.jobs.leave(job, returns=returns)
 
 
 def transient(error: BaseException) -> bool:

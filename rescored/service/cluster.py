@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 LEVELS = 3  # of priority within RETUNED, ASKED and SENT: an owner's second and third job go after others' first
 SEND_ANEW_S = 5.0  # a job of which Redis knows nothing is older than this, or it is just being asked for
-MOST_ATTEMPTS = 10  # at a job whose workers die
+MOST_LOST = 10  # workers that may die of one job
 WRITE_EVERY_S, WATCH_EVERY_S = 0.1, 0.2
 
 Send = Callable[[str, int, int, str, int], None]  # job, attempt, hop, queue, priority
@@ -50,7 +50,6 @@ class ClusterJobs(BaseJobs):
         self.board, self.send = board, send
         self.name = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(3)}"
         self._claims: dict[str, _Claim] = {}  # of the jobs that this process is at
-        self._short_of_messages = False
         self._stopped = threading.Event()
 
     # ------------------------------------------------------------ as Jobs does
@@ -94,7 +93,7 @@ class ClusterJobs(BaseJobs):
             return self._claims[job].snapshot
         return self.board.snapshot(job)
 
-    def _enqueue(self, job: str) -> None:
+    def _enqueue(self, job: str, *, lost: bool = False) -> None:
         order, snapshot = self.history.order(job), self.snapshot(job)
         if order is None:
             return
@@ -103,7 +102,7 @@ class ClusterJobs(BaseJobs):
         later = snapshot.number + 1000  # than anything that a lost worker may have said since
         snapshot = replace(snapshot, state="queued", number=later)
         try:
-            attempt = self.board.enqueue(snapshot, priority * 1e11 + order.asked_at)
+            attempt = self.board.enqueue(snapshot, priority * 1e11 + order.asked_at, lost=lost)
             self.send(job, attempt, 0, "cpu", priority)
         except OSError as error:
             raise RescoredError("The queue cannot be reached.", "Try again in a minute.") from error
@@ -149,9 +148,11 @@ class ClusterJobs(BaseJobs):
         self.send(job, attempt, hop, queue, priority)
         self.board.hand_over(job, claim.id)
 
-    def leave(self, job: str) -> None:
-        """This process is at the job no more."""
-        self._claims.pop(job, None)
+    def leave(self, job: str, *, returns: bool = False) -> None:
+        """This process is at the job no more; `returns`: but a message to try again is under way."""
+        claim = self._claims.pop(job, None)
+        if claim and not returns:
+            self.board.release(job, claim.id)
         if self.history.order(job) is None:  # it was deleted meanwhile
             self.board.forget(job)
             self.clear(job)
@@ -191,18 +192,16 @@ class ClusterJobs(BaseJobs):
             elif standing.snapshot.over:  # whoever ended it could not tell the history
                 self.history.update(standing.snapshot)
             elif standing.snapshot.state == "running" and not standing.attended:
-                if standing.attempt >= MOST_ATTEMPTS:
+                if standing.lost >= MOST_LOST:
                     self._end(standing.snapshot, state="failed", problem="rescored had to stop again and again.",
                               remedy="A shorter passage may get through.")
                 else:
                     log.warning("a worker was lost; its job goes on")
-                    self._enqueue(job)
-        short = self.board.messages(lists_of_queues()) < self.waiting()
-        if short and self._short_of_messages:  # twice, so that none was just on its way
-            for job in self.history.unfinished():
-                if self.snapshot(job).state == "queued":
-                    self._enqueue(job)
-        self._short_of_messages = short and not self._short_of_messages
+                    self._enqueue(job, lost=True)
+        missed = self.board.without_message(lists_of_queues())
+        for job in self.board.missed_before(missed):  # twice, so that none was just on its way
+            log.warning("a message was lost; its job goes on")
+            self._enqueue(job)
 
 
 class _Claim:

@@ -184,8 +184,8 @@ class BaseJobs(ABC):
 
     def _ask(self, order: Order) -> str:
         order = replace(order, settings=self.limits.bounded(order.settings))
-        self.history.add(order, Snapshot(order.job, order.title))
         self._sweep()
+        self.history.add(order, Snapshot(order.job, order.title))
         self._enqueue(order.job)
         return order.job
 
