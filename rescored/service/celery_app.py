@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import threading
-import time
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -21,9 +20,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Exchange, Queue
 
 from ..errors import Cancelled, RescoredError, SettingsError
-from ..settings import PRESETS, Settings
 from ..store import Store
-from . import telemetry
+from . import telemetry, warm
 from .board import Board, Lost
 from .cluster import LEVELS, ClusterJobs
 from .jobs import Desk
@@ -123,15 +121,13 @@ def advance(task: Task, job: str, attempt: int, hop: int) -> None:
 
 
 def transient(error: BaseException) -> bool:
-    """Whether the same may well go right in a while: store, database or Redis out of reach, no room on the GPU."""
+    """Whether the same may well go right in a while: as `warm.py` says, or Redis or the database out of reach."""
     import redis.exceptions
     import sqlalchemy.exc
 
-    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError
-                  | sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
-        return True
-    out_of_memory = type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
-    return out_of_memory or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError))
+    return warm.transient(error) or isinstance(
+        error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | sqlalchemy.exc.OperationalError
+        | sqlalchemy.exc.InterfaceError)
 
 
 class _Here:
@@ -172,7 +168,7 @@ def _begin(**_: Any) -> None:
     _known.clear()
     _here()
     if "gpu" in app.amqp.queues.consume_from:
-        warm(os.environ.get("RESCORED_WARM", "all"))
+        warm.warm(os.environ.get("RESCORED_WARM", "all"))
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
@@ -180,31 +176,6 @@ def _begin_alone(sender: Any, **_: Any) -> None:
     """The same where the pool is this process itself."""
     if "prefork" not in str(getattr(sender, "pool_cls", "")):
         _begin()
-
-
-def warm(presets: str) -> None:
-    """Load what these presets need, by having it hear a second of noise: also what compiles does so now."""
-    import numpy as np
-
-    from ..hearing.pulse import find_tracker, track_pulse
-    from ..hearing.separate import find_separator, separate
-    from ..hearing.transcribe import detect_notes, stems_to_hear
-    from ..music import Audio
-
-    names = list(PRESETS) if presets == "all" else [name for name in presets.split(",") if name in PRESETS]
-    noise = np.random.default_rng(0).normal(0, 0.05, (2, 44100)).astype(np.float32)
-    for name in names:
-        settings, began = Settings.preset(name), time.monotonic()
-        try:
-            audio = Audio(noise, 44100)
-            stems = separate(audio, find_separator(settings=settings.separate), settings=settings.separate)
-            for stem in stems_to_hear(stems, settings.notes):
-                detect_notes(stems.audio[stem], stem, settings=settings.notes)
-            track_pulse(audio, find_tracker(settings=settings.pulse), settings=settings.pulse)
-        except RescoredError as error:
-            log.warning("preset %s cannot be made warm: %s", name, error)
-            continue
-        log.info("preset %s is warm after %.1f s", name, time.monotonic() - began)
 
 
 def run_worker(queues: list[str], concurrency: int, pool: str) -> None:

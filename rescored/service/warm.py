@@ -32,7 +32,7 @@ def warm(presets: str) -> None:
             stems = separate(audio, find_separator(settings=settings.separate), settings=settings.separate)
             for stem in stems_to_hear(stems, settings.notes):
                 detect_notes(stems.audio[stem], stem, settings=settings.notes)
-            track_pulse(audio, find_tracker(settings.pulse), settings=settings.pulse)
+            track_pulse(audio, find_tracker(settings=settings.pulse), settings=settings.pulse)
         except RescoredError as error:
             log.warning("preset %s cannot be made warm: %s", name, error)
             continue
