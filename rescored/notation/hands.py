@@ -20,25 +20,29 @@ from .ticks import to_ticks
 
 BEAM = 32  # hypotheses that are kept
 MEMORY = 12  # clusters that are searched for keys still held
+AROUND_S = 3.0
+LEGATO_S = 0.15  # keys that are held for longer than this into the next are held on purpose
 
 
 @dataclass(frozen=True)
 class Weights:
     """Costs of the search; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
 
-    over_span: float = 1.0  # per semitone that a chord goes beyond the hand's span
-    over_held: float = 0.8  # ... together with the keys that the hand still holds
-    leap: float = 0.075  # per semitone that a hand moves at once
-    leap_rate_hz: float = 2.5  # how fast leaps become easy with time
-    register: float = 0.068  # per semitone and note on the wrong side of the middle
+    over_span: float = 2.0  # per semitone that a chord goes beyond the hand's span
+    over_held: float = 0.155  # ... together with the keys that the hand still holds
+    leap: float = 0.025  # per semitone that a hand moves at once
+    leap_rate_hz: float = 2.0  # how fast leaps become easy with time
+    register: float = 0.102  # per semitone and note on the wrong side of the middle
     middle: float = 63.0
-    cross: float = 0.12  # per semitone that the hands overlap
+    cross: float = 0.11  # per semitone that the hands overlap
     gap: float = 0.05  # gained per semitone between the hands' notes, up to an octave
     alone: float = 0.5  # a chord all in one hand
-    shift: float = 0.15  # per semitone beyond what the hand reached without moving
+    shift: float = 0.1  # per semitone beyond what the hand reached without moving
+    holding: float = 0.54  # to strike keys while it holds others
+    local: float = 0.3  # how much the middle follows what is played around, against being fixed
 
 
-@stage(version=1)
+@stage(version=2)
 def split_hands(
     placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
     report: Report = silent,
@@ -71,12 +75,22 @@ def _left(
     ticks = np.array([to_ticks(n.onset_ql) for n in notes])
     starts = np.flatnonzero(np.append(np.diff(ticks, prepend=ticks[0] - 1) != 0, True))
     w = np.array([settings.span_semitones - 1, *(getattr(weights, f.name) for f in fields(weights))], dtype=np.float64)
-    count = _search(onset_s, offset_s, pitch, starts, w)
+    count = _search(onset_s, offset_s, pitch, starts, _middles(onset_s, pitch, starts, weights), w)
     return [bool(i < starts[k] + count[k]) for k in range(len(count)) for i in range(starts[k], starts[k + 1])]
 
 
+def _middles(onset_s: Floats, pitch: Ints, starts: Ints, weights: Weights) -> Floats:
+    """Where the hands meet, by what is played within some seconds, shape (clusters,)."""
+    low, high = np.minimum.reduceat(pitch, starts[:-1]), np.maximum.reduceat(pitch, starts[:-1])
+    times_s = onset_s[starts[:-1]]
+    a, b = np.searchsorted(times_s, times_s - AROUND_S), np.searchsorted(times_s, times_s + AROUND_S, side="right")
+    ends = np.concatenate([[0.0], np.cumsum(low + high)])
+    around = (ends[b] - ends[a]) / (2.0 * (b - a))
+    return np.asarray((1.0 - weights.local) * weights.middle + weights.local * around)
+
+
 @njit(cache=True)
-def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Floats) -> Ints:
+def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, middles: Floats, w: Floats) -> Ints:
     """How many notes of every cluster, from the lowest, the left hand plays; shape (clusters,)."""
     n = len(starts) - 1
     split = np.zeros((n, BEAM), dtype=np.int64)
@@ -88,7 +102,7 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
     hand[0, 0] = np.array([48.0, 55.0, -10.0, 48.0, 55.0])
     hand[0, 1] = np.array([65.0, 72.0, -10.0, 65.0, 72.0])
     alive = 1
-    reach = np.empty((2, 2))
+    reach, holds = np.empty((2, 2)), np.empty(2)
     for i in range(n):
         a, b = starts[i], starts[i + 1]
         size = b - a
@@ -97,6 +111,7 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
         new_cost = np.empty(options)
         for h in range(alive):
             reach[:, 0], reach[:, 1] = 127.0, 0.0  # of the keys that are held
+            holds[:] = 0.0
             at = h
             for j in range(i - 1, max(i - 1 - MEMORY, -1), -1):
                 for m in range(starts[j], starts[j + 1]):
@@ -104,6 +119,8 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
                         side = 0 if m < starts[j] + split[j, at] else 1
                         reach[side, 0] = min(reach[side, 0], pitch[m])
                         reach[side, 1] = max(reach[side, 1], pitch[m])
+                        if offset_s[m] > t + LEGATO_S:
+                            holds[side] = 1.0
                 at = back[j, at]
             for k in range(size + 1):
                 total = cost[h]
@@ -116,13 +133,14 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, w: Flo
                     low, high = float(pitch[lo]), float(pitch[hi - 1])
                     extent[side, 0], extent[side, 1] = low, high
                     total += w[1] * max(high - low - w[0], 0.0)
+                    total += w[11] * holds[side]
                     total += w[2] * max(max(high, reach[side, 1]) - min(low, reach[side, 0]) - w[0], 0.0)
                     moved = abs((low + high) - (hand[h, side, 0] + hand[h, side, 1])) / 2
                     beyond = max(high - hand[h, side, 3] - w[0], hand[h, side, 4] - w[0] - low, 0.0)
                     ease = 1.0 + w[4] * max(t - hand[h, side, 2], 0.0)
                     total += (w[3] * moved + w[10] * beyond) / ease
                     for m in range(lo, hi):
-                        wrong = pitch[m] - w[6] if side == 0 else w[6] - pitch[m]
+                        wrong = pitch[m] - middles[i] if side == 0 else middles[i] - pitch[m]
                         total += w[5] * max(wrong, 0.0)
                 total += w[7] * max(extent[0, 1] - extent[1, 0], 0.0)
                 if 0 < k < size:
