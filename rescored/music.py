@@ -445,11 +445,32 @@ class PlacedNote:
     grace: bool = False  # an ornament before the note at its onset: no length of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Ornament:
+    """A sign that stands for performed notes: at the written `note`, instead of all `members`.
+
+    Of an arpeggio `note` is the highest of the chord and all `members` are written, too.
+    """
+
+    kind: Literal["trill", "mordent", "inverted-mordent", "turn", "arpeggio"]
+    note: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What `quantise` recognised beside places: ornaments, and how far into the beat off-beat eighths swing."""
+
+    ornaments: tuple[Ornament, ...] = ()
+    swing: float = 0.5  # 0.5 = straight, 0.67 = as triplets
+
+
 @dataclass(frozen=True)
 class Placed:
     """Result of `quantise`: the notes that are written, sorted by (onset_ql, pitch)."""
 
     notes: tuple[PlacedNote, ...]
+    manner: Manner = Manner()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -464,6 +485,7 @@ class Staved:
     """Result of `split_hands`."""
 
     notes: tuple[StaffNote, ...]
+    manner: Manner = Manner()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -507,6 +529,7 @@ class Voiced:
     """Result of `find_voices`."""
 
     notes: tuple[VoicedNote, ...]
+    manner: Manner = Manner()
 
 
 @dataclass(frozen=True)
@@ -515,6 +538,7 @@ class Spelled:
 
     notes: tuple[WrittenNote, ...]
     keys: tuple[KeySignature, ...]
+    manner: Manner = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,6 +590,8 @@ class Symbol:
     hidden: bool = False
     staccato: bool = False
     accent: bool = False
+    ornament: Literal["", "trill", "mordent", "inverted-mordent", "turn"] = ""
+    arpeggio: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,6 +668,7 @@ class Score:
     clefs: tuple[Clef, ...]
     tempi: tuple[TempoMark, ...]
     marks: tuple[Mark, ...] = ()
+    ornaments: tuple[Ornament, ...] = ()  # with the performed notes that are written as signs
     chords: tuple[ChordSymbol, ...] = ()
     unplayable: tuple[str, ...] = ()  # ids of notes beyond the range of their part
     frets: tuple[Fret, ...] = ()  # of the notes that stand in tablature

@@ -165,6 +165,11 @@ class QuantiseSettings(Section):
 
     finest: int = choice(32, "Shortest note value: 8 = eighths, 16 = sixteenths ...", of=(4, 8, 16, 32))
     triplets: str = choice("auto", "Whether beats may be divided in three", of=("auto", "yes", "no"))
+    swing: str = choice(
+        "auto", "Long-short eighths written as even ones, with the word Swing", of=("auto", "yes", "no"))
+    ornaments: str = choice(
+        "signs", "Trills, mordents, turns, grace notes and rolled chords: as signs, as notes, or left out",
+        of=("signs", "notes", "out"))
 
 
 @dataclass(frozen=True)

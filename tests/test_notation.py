@@ -70,7 +70,9 @@ def drawn(score: Score, staff: int = 1) -> list[str]:
 
 def assert_consistent(score: Score, performance: Performance) -> None:
     """What music.py promises of a Score."""
-    assert sorted(n.id for n in score.notes) == sorted(n.id for n in performance.notes)
+    signs = [m for o in score.ornaments if o.kind != "arpeggio" for m in o.members]
+    assert sorted([*(n.id for n in score.notes), *signs]) == sorted(n.id for n in performance.notes)
+    assert {o.note for o in score.ornaments} <= score.note.keys()
     for a, b in pairwise(score.measures):
         assert a.ql + a.length_ql == b.ql and b.number == a.number + 1
     place = {m.number: m for m in score.measures}

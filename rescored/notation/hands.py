@@ -58,7 +58,7 @@ def split_hands(
             left = _left(notes, performance, settings) if notes else []
         staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
     staff.update({id: wish for id, wish in wishes.staff.items() if id in staff})
-    return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes))
+    return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes), placed.manner)
 
 
 def _with_staff(note: PlacedNote, staff: int) -> StaffNote:

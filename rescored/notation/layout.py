@@ -16,7 +16,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Literal
 
-from ..music import Measure, Part, Symbol, TimeSignature, Tuplet, WrittenNote
+from ..music import Measure, Ornament, Part, Symbol, TimeSignature, Tuplet, WrittenNote
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 TYPES = ("breve", "whole", "half", "quarter", "eighth", "16th", "32nd", "64th")
@@ -25,6 +25,9 @@ VALUES = {
     (8 * PER_QUARTER >> k) * (2 ** (dots + 1) - 1) // 2**dots: (name, dots)
     for k, name in enumerate(TYPES) for dots in (2, 1, 0)
 }
+
+
+_Shake = Literal["trill", "mordent", "inverted-mordent", "turn"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class _Stretch:
 
 def lay_out(
     notes: Sequence[WrittenNote], measures: Sequence[Measure], parts: Sequence[Part], onset_s: Mapping[str, float],
-    accented: Container[str] = (),
+    accented: Container[str] = (), ornaments: Iterable[Ornament] = (),
 ) -> tuple[Symbol, ...]:
     """All symbols of the score, sorted by (part in the order of `parts`, staff, measure, voice, onset).
 
@@ -66,6 +69,8 @@ def lay_out(
     by_voice: defaultdict[tuple[str, int, int], list[WrittenNote]] = defaultdict(list)
     for n in notes:
         by_voice[n.part, n.staff, n.voice].append(n)
+    shaken = {o.note: o.kind for o in ornaments if o.kind != "arpeggio"}
+    rolled = {id for o in ornaments if o.kind == "arpeggio" for id in (o.note, *o.members)}
     result: list[Symbol] = []
     for part in parts:
         for staff in range(1, part.staves + 1):
@@ -77,12 +82,22 @@ def lay_out(
             ]
             for of_measure in zip(*drawn, strict=True):
                 for symbols in of_measure:
-                    result += (_accented(s) if any(n in accented for n in s.notes) else s for s in symbols)
+                    result += (_with_signs(s, accented, shaken, rolled) for s in symbols)
     return tuple(result)
 
 
-def _accented(symbol: Symbol) -> Symbol:
-    return symbol if symbol.tie_from else replace(symbol, accent=True)
+def _with_signs(
+    symbol: Symbol, accented: Container[str], shaken: Mapping[str, _Shake], rolled: Container[str]
+) -> Symbol:
+    """With what stands above a note or before a chord, where it begins."""
+    if symbol.tie_from or not symbol.notes:
+        return symbol
+    accent = any(n in accented for n in symbol.notes)
+    ornament: _Shake | Literal[""] = next((shaken[n] for n in symbol.notes if n in shaken), "")
+    arpeggio = len(symbol.notes) > 1 and all(n in rolled for n in symbol.notes)
+    if not (accent or ornament or arpeggio):
+        return symbol
+    return replace(symbol, accent=accent, ornament=ornament, arpeggio=arpeggio)
 
 
 def _draw_voice(

@@ -286,9 +286,9 @@ def struck_together(performance: Performance, of_note: Ints, grid: BeatGrid) -> 
 
 def find_swing(times_s: Floats, grid: BeatGrid, always: bool) -> float:
     """Where in the beat swung eighths fall; 0.5 where they do not swing. `always`: on less evidence."""
-    plain = [(0.5 <= t.denominator / 8 <= 0.5) and not t.compound for t in grid.time_signatures]
+    plain = [t.denominator == 4 and not t.compound for t in grid.time_signatures]
     starts = np.array([float(t.ql) for t in grid.time_signatures])
-    edges = np.searchsorted(times_s, grid.times_s[:-1] + 0.0), np.searchsorted(times_s, grid.times_s[1:])
+    edges = np.searchsorted(times_s, grid.times_s[:-1]), np.searchsorted(times_s, grid.times_s[1:])
     swung: list[float] = []
     others = triplets = 0
     for b in range(len(grid.times_s) - 1):

@@ -10,22 +10,34 @@ quantization", JAIR 18 (2003), and Raphael, "Automated rhythm transcription", IS
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..music import BeatGrid, Floats, Ints, Performance, Placed, PlacedNote
+from ..music import BeatGrid, Floats, Ints, Manner, Note, Ornament, Performance, Placed, PlacedNote
 from ..settings import QuantiseSettings
 from ..stage import Report, silent, stage
 from .clusters import cluster, cluster_times
+from .ornaments import (
+    find_grace_notes,
+    find_ornaments,
+    find_rolled,
+    find_swing,
+    straightened,
+    struck_together,
+    written_performance,
+)
 from .ticks import PER_QUARTER, beat_ticks, to_ql
 
-BINARY, TERNARY, OTHER = 0, 1, 2
+BINARY, TERNARY, OTHER, MIXED = 0, 1, 2, 3
 EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
 UNREACHABLE = -1e9
+WIDE_TRIPLET_GAIN = 0.35  # share of the squared deviations that may be left
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Weights:
     repeat: float = 6.0  # ... that share a pitch
     ornament_s: float = 0.08  # ... and this far apart, as grace notes and rolled chords are
     switch: float = 5.0  # from binary to ternary and the like
+    switch_one_hand: float = 2.0  # ... while the other hand goes on
     looseness: float = 3.0  # deviations that were read so are smaller than all that may come
     change: float = 0.9  # from one division to another
     habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
@@ -58,9 +71,13 @@ FILLED = {
     7: (0.95,) * 6, 8: (0.5, 0.35, 0.4, 0.5, 0.5, 0.5, 0.75),
     12: (0.2, 0.2, 0.35, 0.8, 0.2, 0.4, 0.35, 0.75, 0.4, 0.4, 0.6), 16: (0.4,) * 14 + (0.8,),
 }
+CROSSED = {  # three against two, three against four: which slots are struck, and how rare it is beside others
+    6: ((0.02, 0.9, 0.9, 0.9, 0.02), 0.5),
+    12: ((0.02, 0.02, 0.9, 0.9, 0.02, 0.9, 0.02, 0.9, 0.9, 0.02, 0.02), 0.3),
+}
 
 
-@stage(version=1)
+@stage(version=2)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -68,12 +85,25 @@ def quantise(
 
     `finest` and `triplets` limit the divisions; each beat of a compound metre is ternary by nature.
     Notes beyond the grid are placed as if its first and last beats went on. A key that is struck
-    twice on one slot is written once, and once as a grace note, so that every note stays.
+    twice on one slot is written once, and once as a grace note, so that every note stays. What is
+    recognised as an ornament is a sign at its main note instead (`Placed.manner`). Swung eighths are even.
     """
+    as_played = performance
+    ornaments: list[Ornament] = []
+    graces: dict[str, str] = {}
+    swing = 0.5
+    if settings.ornaments != "notes":
+        ornaments = find_ornaments(performance) + find_rolled(performance)
+        performance = written_performance(performance, ornaments, {})
+        graces = find_grace_notes(performance, grid)
+        performance = written_performance(performance, (), graces)
+    if settings.swing != "no":
+        swing = find_swing(performance.onsets_s, grid, always=settings.swing == "yes")
+        performance = straightened(performance, grid, swing) if swing > 0.5 else performance
     notes = performance.notes
     if not notes:
         return Placed(())
-    of_note = cluster(performance.onsets_s)
+    of_note = struck_together(performance, cluster(performance.onsets_s), grid)
     times_s = cluster_times(performance.onsets_s, of_note)
     beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
     place = _places(times_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
@@ -87,7 +117,23 @@ def quantise(
         )
         for n, at, held, adorns in zip(notes, onset_ticks, held_ql, grace, strict=True)
     ]
-    return Placed(tuple(sorted(placed, key=lambda n: (n.onset_ql, n.pitch))))
+    if settings.ornaments == "out":
+        return Placed(tuple(sorted((n for n in placed if not n.grace), key=_order)), Manner((), swing))
+    placed += _as_graces([n for n in as_played.notes if n.id in graces], graces, placed)
+    return Placed(tuple(sorted(placed, key=_order)), Manner(tuple(ornaments), swing))
+
+
+def _order(note: PlacedNote) -> tuple[Fraction, int]:
+    return note.onset_ql, note.pitch
+
+
+def _as_graces(graces: Iterable[Note], host_of: Mapping[str, str], placed: Iterable[PlacedNote]) -> list[PlacedNote]:
+    """Grace notes at the places of the notes that they adorn."""
+    place = {n.id: n.onset_ql for n in placed}
+    return [
+        PlacedNote(id=n.id, part=n.part, pitch=n.pitch, velocity=n.velocity, confidence=n.confidence,
+                   onset_ql=place[host_of[n.id]], release_ql=float(place[host_of[n.id]]), grace=True)
+        for n in graces]
 
 
 def extended(grid: BeatGrid, first_s: float, last_s: float) -> tuple[Floats, Ints]:
@@ -122,20 +168,26 @@ def _places(
     """Ticks of every cluster."""
     divisions = [(s, BINARY) for s in (1, 2, 4, 8, 16)] + [(s, TERNARY) for s in (1, 3, 6, 12)]
     divisions += [(s, OTHER) for s in (5, 7)]
+    plain = len(divisions)
+    divisions += [(s, TERNARY) for s in CROSSED]
     slots, classes = np.ascontiguousarray(np.array(divisions, dtype=np.int64).T)
+    classes[plain:] = MIXED
     strike = np.zeros((len(slots), slots.max()))  # log odds that a slot is struck rather than not
     silence = np.zeros(len(slots))  # log chance that none is
     for d, s in enumerate(slots.tolist()):
-        chance = np.array(FILLED[s])
+        chance = np.array(FILLED[s] if d < plain else CROSSED[s][0])
         strike[d, 1:s], silence[d] = np.log(chance / (1 - chance)), np.log(1 - chance).sum()
     prior = _priors(divisions, ticks, grid, settings)
+    prior[:, plain:] = np.maximum(prior[:, plain:] + np.log([rare for _, rare in CROSSED.values()]), UNREACHABLE)
     edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
     cut = np.searchsorted(times_s, beats_s - edge_s)
     cut[0], cut[-1] = 0, len(times_s)
     beat = np.repeat(np.arange(len(cut) - 1), np.diff(cut))
     row, length = np.arange(len(times_s)), np.diff(ticks)[beat]
     differs = (slots[:, None] != slots[None, :]) & (slots[:, None] > 1) & (slots[None, :] > 1)
-    move = weights.switch * (classes[:, None] != classes[None, :]) + weights.change * differs
+    mixed = (classes[:, None] == MIXED) | (classes[None, :] == MIXED)
+    switch = np.where(mixed, weights.switch_one_hand, weights.switch) * (classes[:, None] != classes[None, :])
+    move = switch + weights.change * differs
     exactness = 1.0
     for _ in range(2):  # the first reading tells how exact the player is
         w = np.array([
@@ -145,7 +197,31 @@ def _places(
         fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
         path = _habitual_path(fit, prior, move, weights.habit)
         exactness = _exactness(times_s, beats_s, beat, slot[row, path[beat]] / slots[path[beat]], weights)
-    return np.asarray(ticks[beat] + slot[row, path[beat]] * length // slots[path[beat]])
+    place = np.asarray(ticks[beat] + slot[row, path[beat]] * length // slots[path[beat]])
+    return place if settings.triplets == "no" else _wide_triplets(place, times_s, beats_s, ticks, cut)
+
+
+def _wide_triplets(place: Ints, times_s: Floats, beats_s: Floats, ticks: Ints, cut: Ints) -> Ints:
+    """The same places, with triplets that take two beats where onsets fit them far better than what they were
+    taken for: each of the two beats has one inner onset, at two thirds and at one third."""
+    place = place.copy()
+    b = 0
+    while b < len(cut) - 2:
+        length = int(ticks[b + 1] - ticks[b])
+        inside = [[i for i in range(cut[k], cut[k + 1]) if ticks[k] < place[i] < ticks[k + 1]] for k in (b, b + 1)]
+        begins = any(place[i] == ticks[b] for i in range(cut[b], cut[b + 1]))
+        if begins and len(inside[0]) == len(inside[1]) == 1 and ticks[b + 2] - ticks[b + 1] == length:
+            wanted = int(ticks[b]) + 2 * length // 3, int(ticks[b]) + 4 * length // 3
+            off, off_now = 0.0, 0.0
+            for i, at, k in ((inside[0][0], wanted[0], b), (inside[1][0], wanted[1], b + 1)):
+                period = beats_s[k + 1] - beats_s[k]
+                off += (times_s[i] - beats_s[k] - (at - ticks[k]) / length * period) ** 2
+                off_now += (times_s[i] - beats_s[k] - (place[i] - ticks[k]) / length * period) ** 2
+            if off < WIDE_TRIPLET_GAIN * off_now:
+                place[inside[0][0]], place[inside[1][0]] = wanted
+                b += 1
+        b += 1
+    return place
 
 
 def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:

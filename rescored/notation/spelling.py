@@ -71,6 +71,7 @@ def spell(
     return Spelled(
         tuple(sorted(named + drums, key=lambda n: (n.onset_ql, n.pitch))),
         tuple(KeySignature(measures[k].number, measures[k].ql, *signatures[k]) for k in changes),
+        voiced.manner,
     )
 
 

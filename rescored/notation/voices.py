@@ -15,7 +15,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..music import NO_WISHES, BeatGrid, Floats, Ints, Performance, StaffNote, Staved, Voiced, VoicedNote, Wishes
+from ..music import (
+    NO_WISHES,
+    BeatGrid,
+    Floats,
+    Ints,
+    Manner,
+    Performance,
+    StaffNote,
+    Staved,
+    Voiced,
+    VoicedNote,
+    Wishes,
+)
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
@@ -51,7 +63,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=2)
+@stage(version=4)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -69,9 +81,9 @@ def find_voices(
             result += voice_drums(notes, grid)
             continue
         main = [n for n in notes if not n.grace]
-        voiced = _voiced(main, grid, settings, _sounding_s(performance), wishes) if main else []
+        voiced = _voiced(main, grid, settings, _sounding_s(performance, staved.manner), wishes) if main else []
         result += voiced + _adorning([n for n in notes if n.grace], voiced)
-    return Voiced(tuple(sorted(result, key=lambda n: (n.onset_ql, n.pitch))))
+    return Voiced(tuple(sorted(result, key=lambda n: (n.onset_ql, n.pitch))), staved.manner)
 
 
 def _with_voice(note: StaffNote, **new: object) -> VoicedNote:
@@ -79,8 +91,8 @@ def _with_voice(note: StaffNote, **new: object) -> VoicedNote:
     return VoicedNote(**(known | new))
 
 
-def _sounding_s(performance: Performance) -> dict[str, float]:
-    """How long every note is heard: until its key and the pedal are up."""
+def _sounding_s(performance: Performance, manner: Manner) -> dict[str, float]:
+    """How long every note is heard: until its key and the pedal are up; a main note for all of its ornament."""
     starts = np.array([p.start_s for p in performance.pedal])
     ends = np.array([p.end_s for p in performance.pedal])
     until = performance.offsets_s.copy()
@@ -88,7 +100,14 @@ def _sounding_s(performance: Performance) -> dict[str, float]:
         k = np.searchsorted(starts, until, side="right") - 1
         until = np.where(k >= 0, np.maximum(until, ends[np.maximum(k, 0)]), until)
     lengths = (until - performance.onsets_s).tolist()
-    return {n.id: length for n, length in zip(performance.notes, lengths, strict=True)}
+    result = {n.id: length for n, length in zip(performance.notes, lengths, strict=True)}
+    shaken = [o for o in manner.ornaments if o.kind != "arpeggio"]
+    if shaken:
+        onset_s = {n.id: n.onset_s for n in performance.notes}
+        for o in shaken:
+            begin = min(onset_s[m] for m in (o.note, *o.members))
+            result[o.note] = max(onset_s[m] + result[m] for m in (o.note, *o.members)) - begin
+    return result
 
 
 def _voiced(
@@ -254,6 +273,10 @@ def _choose_ends(
                 if e < following <= e + fill:
                     choice = following
             e += part[i]
+        if following == far:  # nothing follows in this hand: a sound that nearly fills the measure does
+            full = onset[i] - phase + levels[i, 0]
+            if 2 * released >= full - onset[i] and choice < full <= onset[i] + 2 * levels[i, 0]:
+                choice = full
         out[i] = min(choice, limit)
     return out
 

@@ -23,6 +23,7 @@ from music21 import (
     chord,
     clef,
     duration,
+    expressions,
     instrument,
     key,
     layout,
@@ -58,6 +59,8 @@ UNPLAYABLE = "#C00000"  # colour of notes beyond their instrument's range
 _PLAIN_TYPES = {Fraction(4): "whole", Fraction(2): "half", Fraction(1): "quarter", Fraction(1, 2): "eighth",
                 Fraction(1, 4): "16th", Fraction(1, 8): "32nd", Fraction(1, 16): "64th"}
 BRACKETED = frozenset({"woodwind", "brass", "mallets", "voice", "strings"})  # families of `Part`
+_ORNAMENTS = {"trill": expressions.Trill, "mordent": expressions.Mordent, "turn": expressions.Turn,
+              "inverted-mordent": expressions.InvertedMordent}
 _TIES = {(False, True): "start", (True, True): "continue", (True, False): "stop"}
 
 
@@ -346,6 +349,10 @@ class _Writer:
         element.duration = lasting
         if symbol.staccato:
             element.articulations.append(articulations.Staccato())
+        if symbol.ornament:
+            element.expressions.append(_ORNAMENTS[symbol.ornament]())
+        if symbol.arpeggio:
+            element.expressions.append(expressions.ArpeggioMark())
         if symbol.accent:
             element.articulations.append(articulations.Accent())
         return element
