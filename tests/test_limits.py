@@ -54,7 +54,7 @@ def test_a_user_has_so_many_new_recordings_an_hour_and_hears_when_the_next_may_c
     with pytest.raises(LimitReached) as refused:
         jobs.submit(recording, {}, owner="anna", address="1.2.3.4")
     assert refused.value.retry_s == pytest.approx(1800, abs=2)
-    assert "30 minutes" in str(refused.value) and "3 transcriptions" in str(refused.value)
+    assert "30 minutes" in str(refused.value) and "3 new transcriptions" in str(refused.value)
     jobs.submit(recording, {}, owner="bert", address="1.2.3.4")
     now[0] += refused.value.retry_s + 1
     jobs.submit(recording, {}, owner="anna", address="1.2.3.4")

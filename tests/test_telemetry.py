@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -263,3 +266,26 @@ def test_a_model_that_loads_is_counted_once(monkeypatch):
     for _ in range(2):
         models.load_once("test model", lambda: "weights")
     assert telemetry.LOADS.labels("test model")._value.get() == 1
+
+
+def test_processes_of_one_worker_add_their_figures_up(tmp_path):
+    code = ("from rescored.service import telemetry; telemetry.JOBS.labels('done').inc(); "
+            "print(telemetry.exposition().decode())")
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "figures")}
+    for _ in range(2):
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+    assert 'rescored_jobs_total{outcome="done"} 2.0' in shown
+
+
+def test_a_worker_shows_its_figures_where_it_is_told_to(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("RESCORED_METRICS_PORT", str(port))
+    monkeypatch.setenv("RESCORED_METRICS_TOKEN", "s3cret")
+    telemetry.serve_worker()
+    url = f"http://127.0.0.1:{port}/metrics"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(url)
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer s3cret"})
+    assert b"rescored_jobs" in urllib.request.urlopen(request).read()

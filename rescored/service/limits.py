@@ -147,8 +147,9 @@ class Limits:
             for item, *key in keys:
                 if not self._counts.test(item, *key):
                     retry_s = max(self._counts.get_window_stats(item, *key).reset_time - time.time(), 1.0)
-                    raise LimitReached(f"You have asked for {item.amount} transcriptions within an hour, "
-                                       "which is what one user may.", f"Try again in {in_words(retry_s)}.", retry_s)
+                    raise LimitReached(
+                        f"You have had the {item.amount} new transcriptions that one user may have in an hour.",
+                        f"Try again in {in_words(retry_s)}.", retry_s)
             for item, *key in keys:
                 self._counts.hit(item, *key)
         except StorageError:  # rather serve than refuse everybody because the counts cannot be had

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)  # before the first figure is made
+
 REGISTRY = prometheus.CollectorRegistry()
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800)
 REQUESTS = prometheus.Counter(
