@@ -285,6 +285,7 @@ def test_a_worker_shows_its_figures_where_it_is_told_to(monkeypatch):
     monkeypatch.setenv("RESCORED_METRICS_TOKEN", "s3cret")
     telemetry.serve_worker()
     url = f"http://127.0.0.1:{port}/metrics"
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz").status == 200
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(url)
     request = urllib.request.Request(url, headers={"Authorization": "Bearer s3cret"})

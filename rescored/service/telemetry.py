@@ -233,7 +233,7 @@ def may_scrape(authorization: str) -> bool:
 
 
 def serve_worker() -> None:
-    """Show a worker's figures on `RESCORED_METRICS_PORT`, if that is set."""
+    """Show a worker's figures, and that it lives, on `RESCORED_METRICS_PORT`, if that is set."""
     port = os.environ.get("RESCORED_METRICS_PORT")
     if not port:
         return
@@ -242,11 +242,11 @@ def serve_worker() -> None:
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            allowed = self.path == "/metrics" and may_scrape(self.headers.get("Authorization", ""))
-            self.send_response(200 if allowed else 403)
+            scraped = self.path == "/metrics" and may_scrape(self.headers.get("Authorization", ""))
+            self.send_response(200 if scraped or self.path == "/healthz" else 403)
             self.send_header("Content-Type", prometheus.CONTENT_TYPE_LATEST)
             self.end_headers()
-            self.wfile.write(exposition() if allowed else b"")
+            self.wfile.write(exposition() if scraped else b"")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Scrapes are not news."""
