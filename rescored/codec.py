@@ -14,8 +14,9 @@ import json
 import types
 import typing
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import cache, lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -48,29 +49,41 @@ def fingerprint(value: Any) -> str:
     return digest.hexdigest()
 
 
+_PLAIN = frozenset({str, int, float, bool, Fraction, type(None)})
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...] | None:
+    """Names of a dataclass's fields; None for other types."""
+    return tuple(item.name for item in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
 def _feed(digest: Any, value: Any) -> None:
     """Add a value's content; every kind has its own prefix, so different values never meet."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        digest.update(f"<{type(value).__name__}".encode())
-        for item in dataclasses.fields(value):
-            content = getattr(value, item.name)
+    kind: Any = type(value)
+    if kind in _PLAIN:  # first, because most are
+        digest.update(f"<{kind.__name__}{value!r}>".encode())
+    elif (names := _fields(kind)) is not None:
+        digest.update(f"<{kind.__name__}".encode())
+        for name in names:
+            content = getattr(value, name)
             _feed(digest, fingerprint(content) if isinstance(content, Audio) else content)
     elif isinstance(value, np.ndarray):
         digest.update(f"<array{value.shape}{value.dtype}".encode())
         digest.update(np.ascontiguousarray(value).data)
+    elif isinstance(value, tuple | list):
+        digest.update(f"<list{len(value)}".encode())
+        for item in value:
+            _feed(digest, item)
     elif isinstance(value, Mapping):
         digest.update(f"<map{len(value)}".encode())
         for name in sorted(value):
             _feed(digest, name)
             _feed(digest, fingerprint(value[name]) if isinstance(value[name], Audio) else value[name])
-    elif isinstance(value, tuple | list):
-        digest.update(f"<list{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
-    elif value is None or isinstance(value, str | int | float | bool | Fraction):
-        digest.update(f"<{type(value).__name__}{value!r}>".encode())
+    elif isinstance(value, str | int | float | Fraction):  # their children, as numpy's float64
+        digest.update(f"<{kind.__name__}{value!r}>".encode())
     else:
-        raise TypeError(f"{type(value).__name__} cannot be part of a key")
+        raise TypeError(f"{kind.__name__} cannot be part of a key")
 
 
 def encode(value: Any) -> bytes:
@@ -104,62 +117,94 @@ def decode(data: bytes, kind: Any) -> Any:
             arrays: Mapping[str, Any] = {}
             if "arrays.npz" in names:
                 arrays = dict(np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False))
-            return _unpack(tree, kind, arrays, lambda i: archive.read(f"{i}.flac"))
+            return _reader(kind)(tree, _Blobs(arrays, lambda i: archive.read(f"{i}.flac")))
     except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"not a stored {kind}: {error}") from error
 
 
 def _pack(value: Any, arrays: dict[str, Any], sounds: list[Audio]) -> Any:
+    kind: Any = type(value)
+    if kind is Fraction:
+        return [value.numerator, value.denominator]
+    if kind in _PLAIN:
+        return value
     if isinstance(value, Audio):
         sounds.append(value)
         peak = float(np.abs(value.samples).max(initial=0.0))
         return [len(sounds) - 1, value.offset_s, peak, list(value.warnings)]
-    if dataclasses.is_dataclass(value):
-        return [_pack(getattr(value, item.name), arrays, sounds) for item in dataclasses.fields(value)]
+    if (names := _fields(kind)) is not None:
+        return [_pack(getattr(value, name), arrays, sounds) for name in names]
     if isinstance(value, np.ndarray):
         arrays[name := f"a{len(arrays)}"] = value
         return name
-    if isinstance(value, Mapping):
-        return {str(k): _pack(v, arrays, sounds) for k, v in value.items()}
     if isinstance(value, tuple | list):
         return [_pack(v, arrays, sounds) for v in value]
-    if isinstance(value, Fraction):
-        return [value.numerator, value.denominator]
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, Mapping):
+        return {str(k): _pack(v, arrays, sounds) for k, v in value.items()}
+    if isinstance(value, str | int | float):
         return value
-    raise TypeError(f"{type(value).__name__} cannot be stored")
+    raise TypeError(f"{kind.__name__} cannot be stored")
 
 
-def _unpack(tree: Any, kind: Any, arrays: Mapping[str, Any], flac: Any) -> Any:
+@dataclasses.dataclass(frozen=True)
+class _Blobs:
+    """What lies beside the tree."""
+
+    arrays: Mapping[str, Any]
+    flac: Callable[[int], bytes]
+
+
+Reader = Callable[[Any, _Blobs], Any]  # a part of the tree -> the value
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    """What makes values of a type from their trees; made once a type, since long scores have many values."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Audio:
-        return _from_flac(flac(tree[0]), offset_s=tree[1], peak=tree[2], warnings=tuple(tree[3]))
+        return lambda tree, blobs: _from_flac(blobs.flac(tree[0]), offset_s=tree[1], peak=tree[2],
+                                              warnings=tuple(tree[3]))
     if kind is Fraction:
-        return Fraction(*tree)
+        return lambda tree, blobs: _fraction(*tree)
     if dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
-        pairs = zip(dataclasses.fields(kind), tree, strict=True)
-        return cast(Any, kind)(**{i.name: _unpack(t, hints[i.name], arrays, flac) for i, t in pairs})
+        return _dataclass_reader(kind)
     if origin in (types.UnionType, typing.Union):
-        return None if tree is None else _unpack(tree, next(a for a in args if a is not type(None)), arrays, flac)
+        some = _reader(next(a for a in args if a is not type(None)))
+        return lambda tree, blobs: None if tree is None else some(tree, blobs)
+    if origin is tuple and args[1:] == (Ellipsis,):
+        each = _reader(args[0])
+        if each is _as_it_is:
+            return lambda tree, blobs: tuple(tree)
+        return lambda tree, blobs: tuple([each(t, blobs) for t in tree])
     if origin is tuple:
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_unpack(t, args[0], arrays, flac) for t in tree)
-        return tuple(_unpack(t, a, arrays, flac) for t, a in zip(tree, args, strict=True))
+        several = [_reader(a) for a in args]
+        return lambda tree, blobs: tuple(read(t, blobs) for read, t in zip(several, tree, strict=True))
     if isinstance(origin, type) and issubclass(origin, np.ndarray):
-        return arrays[tree]
+        return lambda tree, blobs: blobs.arrays[tree]
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {k: _unpack(v, args[1], arrays, flac) for k, v in tree.items()}
+        value = _reader(args[1])
+        return lambda tree, blobs: {k: value(v, blobs) for k, v in tree.items()}
+    return _as_it_is
+
+
+@lru_cache(maxsize=4096)
+def _fraction(numerator: int, denominator: int) -> Fraction:
+    return Fraction(numerator, denominator)
+
+
+def _as_it_is(tree: Any, blobs: _Blobs) -> Any:
     return tree
 
 
-_known_hints: dict[Any, dict[str, Any]] = {}
+def _dataclass_reader(kind: Any) -> Reader:
+    hints = typing.get_type_hints(kind)
+    fields = [(name, _reader(hints[name])) for name in _fields(kind) or ()]
 
+    def read(tree: Any, blobs: _Blobs) -> Any:
+        pairs = zip(fields, tree, strict=True)
+        return kind(**{name: t if each is _as_it_is else each(t, blobs) for (name, each), t in pairs})
 
-def _hints(kind: Any) -> dict[str, Any]:
-    if kind not in _known_hints:
-        _known_hints[kind] = typing.get_type_hints(kind)
-    return _known_hints[kind]
+    return read
 
 
 def _to_flac(sound: Audio) -> bytes:

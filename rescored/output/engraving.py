@@ -10,16 +10,19 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
 import verovio
+
+from ..bucket import default_folder
 
 _DATA = Path(verovio.__file__).parent / "data"
 _COMMON = {"svgViewBox": True, "smuflTextFont": "none", "footer": "none", "expandNever": True}
@@ -92,11 +95,9 @@ def to_pdfs(documents: Sequence[str]) -> list[bytes]:
     Made in a process of its own: engraving a long score would hold up every other thread.
     """
     with tempfile.TemporaryDirectory(prefix="rescored-") as folder:
-        for name, font in _fonts().items():
-            Path(folder, name).write_bytes(font)
         for i, document in enumerate(documents):
             Path(folder, f"{i}.musicxml").write_text(document, encoding="utf-8")
-        command = [sys.executable, "-m", __spec__.name, folder]
+        command = [sys.executable, "-m", __spec__.name, folder, str(_fonts(Path(folder, "fonts")))]
         done = subprocess.run(command, capture_output=True, timeout=_PDF_TIMEOUT_S * max(len(documents), 1))
         if done.returncode:
             what = done.stderr.decode(errors="replace")[-2000:]
@@ -104,8 +105,8 @@ def to_pdfs(documents: Sequence[str]) -> list[bytes]:
         return [Path(folder, f"{i}.pdf").read_bytes() for i in range(len(documents))]
 
 
-def _pdf(musicxml: str, folder: str) -> bytes:
-    """One score in this process, in a folder that has the fonts."""
+def _pdf(musicxml: str, folder: str, fonts: str) -> bytes:
+    """One score in this process, by way of files in `folder`."""
     import typst
 
     root = ElementTree.fromstring(musicxml)
@@ -123,7 +124,7 @@ def _pdf(musicxml: str, folder: str) -> bytes:
             source += f"#pagebreak()\n#place(bottom + center, dy: 6mm)[{page}]\n"
         source += f'#place(top + left, dx: -15mm, dy: -15mm, image("{page}.svg", width: 210mm, height: 297mm))\n'
     Path(folder, "score.typ").write_text(source, encoding="utf-8")
-    return bytes(typst.compile(f"{folder}/score.typ", font_paths=[folder], sys_inputs=inputs))
+    return bytes(typst.compile(f"{folder}/score.typ", font_paths=[fonts], sys_inputs=inputs))
 
 
 def _for_typst(svg: str) -> str:
@@ -132,22 +133,35 @@ def _for_typst(svg: str) -> str:
     return re.sub(r'font-family="Times[^"]*"', 'font-family="Liberation Serif"', svg)
 
 
-@cache
-def _fonts() -> dict[str, bytes]:
-    """The fonts of Verovio's style sheets as TrueType files, by name; unpacking takes half a second."""
+def _fonts(spare: Path) -> Path:
+    """A folder with the fonts of Verovio's style sheets as TrueType files; `spare` where none can be kept.
+
+    Unpacking takes half a second, so they are kept beside what the store keeps.
+    """
+    kept = default_folder() / "fonts" / version("verovio")
+    if not kept.is_dir():
+        _unpack_fonts(spare)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as aside:
+                shutil.copytree(spare, Path(aside, "fonts")).rename(kept)
+        except OSError:  # another process was faster, or the folder cannot be written
+            return spare
+    return kept
+
+
+def _unpack_fonts(folder: Path) -> None:
     from fontTools.ttLib import TTFont
 
-    fonts = {}
+    folder.mkdir()
     for family in ("Leipzig", "Liberation"):
         css = (_DATA / f"{family}.css").read_text(encoding="utf-8")
         for i, match in enumerate(re.finditer(r"base64,([A-Za-z0-9+/=]+)", css)):
-            font, out = TTFont(io.BytesIO(base64.b64decode(match[1]))), io.BytesIO()
+            font = TTFont(io.BytesIO(base64.b64decode(match[1])))
             font.flavor = None
-            font.save(out)
-            fonts[f"{family}{i}.ttf"] = out.getvalue()
-    return fonts
+            font.save(folder / f"{family}{i}.ttf")
 
 
 if __name__ == "__main__":
     for document in Path(sys.argv[1]).glob("*.musicxml"):
-        document.with_suffix(".pdf").write_bytes(_pdf(document.read_text(encoding="utf-8"), sys.argv[1]))
+        document.with_suffix(".pdf").write_bytes(_pdf(document.read_text(encoding="utf-8"), *sys.argv[1:]))

@@ -9,6 +9,7 @@ import re
 import tempfile
 import unicodedata
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import InputError
@@ -38,15 +39,17 @@ def save(
     folder, name = Path(folder), safe_name(name)
     musicxml = to_musicxml(transcription.score, transcription.settings)
     lead = to_musicxml(transcription.lead, part_name=True) if transcription.lead else ""
-    pdf, *lead_pdf = to_pdfs([musicxml, lead] if lead else [musicxml])
-    contents = {  # all made before any is written
-        "musicxml": (".musicxml", musicxml.encode()),
-        "mxl": (".mxl", to_mxl(musicxml)),
-        "midi": (".mid", performed_midi(transcription.performance, transcription.grid)),
-        "score_midi": (".score.mid", written_midi(transcription.score)),
-        "pdf": (".pdf", pdf),
-        "json": (".json", json.dumps(to_json(transcription), ensure_ascii=False).encode()),
-    }
+    with ThreadPoolExecutor(1) as beside:
+        pdfs = beside.submit(to_pdfs, [musicxml, lead] if lead else [musicxml])  # another process works on them
+        contents = {  # all made before any is written
+            "musicxml": (".musicxml", musicxml.encode()),
+            "mxl": (".mxl", to_mxl(musicxml)),
+            "midi": (".mid", performed_midi(transcription.performance, transcription.grid)),
+            "score_midi": (".score.mid", written_midi(transcription.score)),
+            "json": (".json", json.dumps(to_json(transcription), ensure_ascii=False).encode()),
+        }
+    pdf, *lead_pdf = pdfs.result()
+    contents["pdf"] = (".pdf", pdf)
     if lead:
         contents |= {"lead": (".lead.musicxml", lead.encode()), "lead_pdf": (".lead.pdf", lead_pdf[0])}
     of_parts = part_files(transcription.score) if parts else {}
