@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-import os
 import re
 import shutil
 import socket
@@ -20,10 +19,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from rescored.cli import main
+from rescored.cli import _parser, main
 from rescored.errors import LinkError, RescoredError
 from rescored.service import space, telemetry
 from rescored.service.remote import answer, transcribe_file
+from rescored.service.work import QUEUES
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -128,6 +128,18 @@ def test_variables_of_the_deployments_are_ones_that_the_program_reads():
         for name in set(re.findall(r"\bRESCORED_[A-Z_]+", path.read_text(encoding="utf-8"))):
             known = name in read or name.removeprefix("RESCORED_") in read
             assert known or name in ("RESCORED_BIND", "RESCORED_QUEUES"), f"{path.name}: {name}"
+
+
+def test_commands_of_the_deployments_are_ones_that_there_are():
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    commands = [service.get("command") for service in compose["services"].values()]
+    commands += [container.get("args") for each in manifests() if each["kind"] == "Deployment"
+                 for container in each["spec"]["template"]["spec"]["containers"]]
+    ours = [command for command in commands if command and command[0] == "rescored"]
+    assert len(ours) == 4
+    for command in ours:
+        options = _parser().parse_args([re.sub(r"\$\{\w+:-(.*)\}", r"\1", word) for word in command[1:]])
+        assert set(options.queues.split(",")) <= set(QUEUES)
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -272,87 +284,3 @@ def test_modal_s_functions_run_here(monkeypatch, tmp_path):
     assert set(app.transcribe.local(media.scale(), name="song.mid")) == MADE
     assert list(app.transcribe.local(b"hello")) == ["error.txt"]
     assert app.health.local()["device"] in ("cpu", "cuda", "mps")
-
-
-# ---------------------------------------------------------------- backup
-
-
-def backed_up(folder: Path, **environment: str) -> str:
-    """The folder that backup.sh made."""
-    done = subprocess.run([DEPLOY / "backup" / "backup.sh", folder], capture_output=True, text=True, check=True,
-                          env={"PATH": os.environ["PATH"], **environment})
-    return done.stdout.strip()
-
-
-@pytest.mark.service
-def test_redis_comes_back_from_its_backup_with_an_append_only_file(tmp_path):
-    import redis
-
-    def serve(folder: Path) -> tuple[subprocess.Popen[bytes], Any, int]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        process = subprocess.Popen([program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir",
-                                    str(folder), "--appendonly", "yes"], stdout=subprocess.DEVNULL)
-        client = redis.Redis(port=port, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.1), 100))
-        client.ping()
-        return process, client, port
-
-    (before := tmp_path / "before").mkdir()
-    process, client, port = serve(before)
-    client.hset("job:1", mapping={"state": "queued"})
-    client.lpush("gpu", *range(1000))
-    made = backed_up(tmp_path, RESCORED_BROKER_URL=f"redis://127.0.0.1:{port}/0")
-    client.lpush("gpu", "after the backup")
-    process.kill()
-    process.wait()
-
-    (after := tmp_path / "after").mkdir()
-    for _ in range(2):  # a second restore replaces the first
-        checked(str(DEPLOY / "backup" / "restore.sh"), "redis", made, str(after))
-        process, client, _ = serve(after)
-        assert client.hget("job:1", "state") == b"queued" and client.llen("gpu") == 1000
-        client.lpush("gpu", "more")
-        process.terminate()
-        process.wait()
-    process, client, _ = serve(after)
-    assert client.llen("gpu") == 1001  # what came after the restore is in the append-only file
-    process.kill()
-    process.wait()
-
-
-@pytest.mark.service
-def test_postgres_comes_back_from_its_backup(tmp_path, monkeypatch):
-    folder = Path(subprocess.run(["mktemp", "-d", "/tmp/rescored-pg.XXXXXX"], capture_output=True, text=True,
-                                 check=True).stdout.strip())
-    as_postgres: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to be root
-        shutil.chown(folder, "postgres")
-        as_postgres = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    control = [*as_postgres, program("pg_ctl"), "--pgdata", str(folder / "data"), "--log", str(folder / "log")]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    initial = "--auth=trust --username=rescored"
-    subprocess.run([*control, "initdb", "--options", initial], check=True, capture_output=True)
-    subprocess.run([*control, "start", "--options", options], check=True, stdout=subprocess.DEVNULL)
-    try:
-        from rescored.service.history import History, Order, Snapshot
-
-        url = f"postgresql+psycopg://rescored@127.0.0.1:{port}/postgres"
-        history = History(url)
-        first, second = "a" * 24, "b" * 24
-        history.add(Order(first, "anna", "Étude", "source.wav", {"notes.lowest": 30}, 1.0), Snapshot(first, "Étude"))
-        made = backed_up(tmp_path, RESCORED_DATABASE_URL=url)
-        history.forget(first)
-        history.add(Order(second, "bert", "later", "source.wav", {}, 2.0), Snapshot(second, "later"))
-        history.close()
-        monkeypatch.setenv("RESCORED_DATABASE_URL", url)
-        checked(str(DEPLOY / "backup" / "restore.sh"), "postgres", made)
-        again = History(url)
-        assert again.order(first).settings == {"notes.lowest": 30} and again.order(second) is None
-        again.close()
-    finally:
-        subprocess.run([*control, "stop", "--mode", "immediate"], check=True, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder)
