@@ -9,7 +9,7 @@ import { on, media, select, session } from "./session.js";
 import { onFrame, player } from "./player.js";
 import { Lights } from "./score_lights.js";
 
-const NEAR_PX = 14;
+const NEAR_PX = 14, SAME_SYSTEM_PX = 120;
 const NOTHING = [];
 const ZOOMS = [0.5, 0.65, 0.8, 1, 1.25, 1.6, 2];
 
@@ -250,12 +250,13 @@ export function mount({ element }) {
 
   // A click selects the notehead under it or next to it, and else seeks to the nearest note of the measure.
   pages.addEventListener("click", ({ target, clientX, clientY, shiftKey, ctrlKey, metaKey }) => {
-    const groups = target.closest("g.note") ? [target.closest("g.note")] : [...(target.closest("g.measure")?.querySelectorAll("g.note") || [])];
+    const within = target.closest("g.note") || target.closest("g.measure") || target.closest(".rs-page"); // a half note is hollow
+    const groups = within?.matches("g.note") ? [within] : [...(within?.querySelectorAll("g.note") || [])];
     const found = groups.map((group) => {
       const box = (group.querySelector(".notehead") || group).getBoundingClientRect();
       const dx = Math.abs(box.left + box.width / 2 - clientX), dy = Math.abs(box.top + box.height / 2 - clientY);
-      return { id: noteId(group.id), dx, hit: groups.length === 1 || Math.hypot(dx, dy) < NEAR_PX };
-    }).sort((one, other) => other.hit - one.hit || one.dx - other.dx)[0];
+      return { id: noteId(group.id), dx, far: Math.hypot(dx, dy), hit: groups.length === 1 || Math.hypot(dx, dy) < NEAR_PX };
+    }).filter(({ far }) => far < SAME_SYSTEM_PX).sort((one, other) => other.hit - one.hit || (one.hit ? one.far - other.far : one.dx - other.dx))[0];
     const note = found && session.song?.byId.get(found.id);
     if (!note) return;
     if (found.hit && (shiftKey || ctrlKey || metaKey)) {
