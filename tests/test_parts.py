@@ -5,6 +5,7 @@ from fractions import Fraction
 from xml.etree import ElementTree
 
 import pytest
+from lxml import etree
 from scores import compose, transcription
 
 from rescored import Settings, SettingsError
@@ -46,9 +47,10 @@ def test_parts_come_in_score_order_with_names_and_abbreviations():
         ("Flute", "Fl."), ("Voice", "V."), ("Piano", "Pno."), ("Violin", "Vln."), ("Bass", "B."), ("Drums", "Dr.")]
 
 
-def test_neighbours_of_one_family_share_a_bracket():
+def test_neighbours_of_one_family_share_a_bracket(musicxml_4):
     strings = [Part(name.lower(), name, program=40 + i) for i, name in enumerate(("Violin", "Viola", "Cello"))]
     score = score_of(band(Part("flute", "Flute", program=73), *strings))
+    musicxml_4.assertValid(etree.fromstring(to_musicxml(score).encode()))
     order = [(e.tag, e.get("type")) for e in ElementTree.fromstring(to_musicxml(score)).find("part-list")]
     assert order == [("score-part", None), ("part-group", "start"), *[("score-part", None)] * 3, ("part-group", "stop")]
     assert [c.sign for c in score.clefs] == ["G", "G", "C", "F"]
@@ -59,8 +61,11 @@ def test_neighbours_of_one_family_share_a_bracket():
     ("tenor saxophone", "D5", 2, ("-1", "-2", "-1")), ("horn", "G4", 1, ("-4", "-7", None)),
     ("Clarinet in E♭", "A3", 3, ("2", "3", None)), ("flute", "C4", 0, None),
 ])
-def test_transposing_instruments_read_other_notes_in_another_key_and_sound_right(instrument, first, fifths, transpose):
+def test_transposing_instruments_read_other_notes_in_another_key_and_sound_right(
+    instrument, first, fifths, transpose, musicxml_4
+):
     score = score_of(band(VOICE), instruments=f"vocals={instrument}")
+    musicxml_4.assertValid(etree.fromstring(to_musicxml(score).encode()))
     root = ElementTree.fromstring(to_musicxml(score))
     pitch = root.find(".//pitch")
     assert pitch.findtext("step") + pitch.findtext("octave") == first

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,23 @@ def test_who_may_change_what(jobs: Jobs, job: str, client: TestClient, tmp_path:
     jobs.result(example)
     assert client.post(f"/jobs/{example}/changes", json=body).status_code == 403
     assert client.get(f"/jobs/{example}/changes").json()["revision"] == 0
+
+
+def test_parts_and_lead_sheet_are_those_of_the_score_as_it_stands(jobs: Jobs, job: str, client: TestClient) -> None:
+    def parts() -> list[str]:
+        answer = client.get(f"/media/{job}/song.parts.zip")
+        assert answer.status_code == 200 and "Scale.parts.zip" in answer.headers["content-disposition"]
+        return zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+
+    assert parts() == ["Scale.parts/01-Piano.musicxml", "Scale.parts/01-Piano.pdf"]
+    assert client.get(f"/media/{job}/song.lead.musicxml").status_code == 404
+    settings = {"score.instruments": "piano=trumpet", "score.lead_sheet": "yes"}
+    body = {"revision": 0, "edits": [], "settings": settings, "page": 1, "layout": "score"}
+    assert client.post(f"/jobs/{job}/changes", json=body).json()["song"]["lead_sheet"] is True
+    assert parts() == ["Scale.parts/01-Trumpet in Bb.musicxml", "Scale.parts/01-Trumpet in Bb.pdf"]
+    assert b"Trumpet in" in client.get(f"/media/{job}/song.lead.musicxml").content
+    for unknown in ("song.other.zip", "nothing.ogg"):
+        assert client.get(f"/media/{job}/{unknown}").status_code == 404
 
 
 @pytest.fixture(scope="module")

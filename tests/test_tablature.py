@@ -1,5 +1,7 @@
 """Tablature: frets that sound the right pitch, that a hand can reach, on a staff that others read."""
 
+import shutil
+import subprocess
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -102,6 +104,29 @@ def test_musicxml_has_the_frets_on_a_staff_of_strings(only, musicxml_4):
                 ends[e.findtext("staff")] = max(ends.get(e.findtext("staff"), 0), at)
         assert len(set(ends.values())) == 1
     assert 'class="tabGrp"' in Engraving(musicxml).svg(1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("musescore3"), reason="needs MuseScore 3")
+@pytest.mark.parametrize("only", [False, True])
+def test_musescore_reads_tablature_and_finds_nothing_corrupt(only, tmp_path, monkeypatch):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    score, _ = tab(replace(GUITAR, tablature_only=only), "q.:C3 e:E3 h:G3+C4+E4~ | h:G3+C4+E4 h:C4")
+    (tmp_path / "a.musicxml").write_text(to_musicxml(score), encoding="utf-8")
+    for source, target in (("a.musicxml", "b.mscz"), ("b.mscz", "c.musicxml")):
+        done = subprocess.run(["musescore3", "-o", tmp_path / target, tmp_path / source], capture_output=True,
+                              text=True, timeout=60)
+        said = (done.stdout + done.stderr).lower()
+        assert done.returncode == 0 and "corrupt" not in said and "error at line" not in said
+    read = ElementTree.parse(tmp_path / "c.musicxml")
+    assert read.findtext(".//clef/sign") == ("TAB" if only else "G")
+    frets = [int(f.text) for f in read.iter("fret")]
+    assert Counter(frets) == Counter(f.fret for f in score.frets for _ in range(2 if f.note in tied(score) else 1))
+
+
+def tied(score):
+    """Ids of the notes with two heads."""
+    return {n for s in score.symbols if s.tie_from for n in s.notes}
 
 
 def test_only_what_has_strings_gets_tablature():

@@ -13,6 +13,7 @@
     time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
     tempi            ql bpm beat_ql text; chords: ql symbol
     performance      parts pedal pulse candidates duration_s warnings; grid: confidence of each beat
+    lead_sheet       whether song.lead.musicxml is beside it
     score            title composer parts measures symbols clefs marks time_signatures: all that is drawn
 
 Field names are those of `rescored.music`. Positions are floats: seconds from the start of the
@@ -98,6 +99,7 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
         "keys": _plain(score.keys),
         "tempi": _plain(score.tempi),
         "chords": _plain(score.chords),
+        "lead_sheet": transcription.lead is not None,
         "performance": _plain(performance, but=("notes",)),
         "grid": {"confidence": grid.confidence.tolist()},
         "score": _plain(score, but=("notes", "keys", "tempi", "chords")),

@@ -217,7 +217,10 @@ class BaseJobs(ABC):
     def file(self, job: str, name: str) -> Path:
         """A file that a job made or a sound that it needs, on this machine, to be read only; FileNotFoundError."""
         if name.endswith((".ogg", ".zip")):
-            return self.bucket.local(json.loads(self.file(job, "sounds.json").read_bytes())[name])
+            held = json.loads(self.file(job, "sounds.json").read_bytes())
+            if name not in held:
+                raise FileNotFoundError(name)
+            return self.bucket.local(held[name])
         return self.bucket.local(f"results/{_checked(job)}/{name}")
 
     def add_file(self, job: str, name: str, content: bytes) -> None:

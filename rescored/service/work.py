@@ -195,10 +195,6 @@ class _Transcribing:
         """The files to take away, and the score's pages."""
         save(result, self.desk.folder, SONG)
         self.desk.made("files")
-        if result.lead:
-            self.desk.made("lead")
-        if len(result.score.parts) > 1:
-            self.desk.made("parts")
         put_pages(self.desk.folder, "score")
         self.desk.made("score")
 

@@ -109,13 +109,13 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
             raise HTTPException(404)
         try:
             if path == f"{SONG}.parts.zip":
-                return FileResponse(parts_of(jobs, job), media_type="application/zip",
+                return FileResponse(parts_of(jobs, job, stored(job, f"{SONG}.json")), media_type="application/zip",
                                     filename=f"{safe_name(jobs.snapshot(job).title)}.parts.zip")
             if path == "tracks.json":
                 return Response(json.dumps(heard_still(jobs, job)), media_type="application/json")
-            file = jobs.file(job, path)
         except FileNotFoundError as error:
-            file = made(job, path, error)
+            raise HTTPException(404) from error
+        file = stored(job, path)
         name = None
         if "download" in request.query_params:
             title = safe_name(jobs.snapshot(job).title)
@@ -123,6 +123,12 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
         if path.endswith(".json") and name is None:  # may be replaced while it is read: so, at once
             return Response(file.read_bytes(), media_type="application/json")
         return FileResponse(file, filename=name, headers={"Cache-Control": "private, no-cache"})
+
+    def stored(job: str, path: str) -> Path:
+        try:
+            return jobs.file(job, path)
+        except FileNotFoundError as error:
+            return made(job, path, error)
 
     def made(job: str, path: str, missing: FileNotFoundError) -> Path:
         """What is made only when it is asked for."""
@@ -168,9 +174,8 @@ def heard_still(jobs: BaseJobs, job: str) -> dict[str, Any]:
     return tracks
 
 
-def parts_of(jobs: BaseJobs, job: str) -> Path:
-    """Every part of a job's score for its player, in a ZIP; made when it is asked for."""
-    saved = jobs.file(job, f"{SONG}.json")
+def parts_of(jobs: BaseJobs, job: str, saved: Path) -> Path:
+    """Every part of a job's score, which is in `saved`, for its player, in a ZIP; made when it is asked for."""
     name = f"parts-{hashlib.sha256(saved.read_bytes()).hexdigest()[:16]}"
     try:
         return jobs.file(job, name)

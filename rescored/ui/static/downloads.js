@@ -21,8 +21,9 @@ export function mount({ element }) {
     box.hidden = !session.snapshot?.made.files;
     if (box.hidden) return;
     const files = [...FILES];
-    if (session.snapshot.made.lead) files.splice(1, 0, ["song.lead.pdf", "Lead sheet", "melody and chords, to print"], ["song.lead.musicxml", "Lead sheet, MusicXML", "for notation programs"]);
-    if (session.snapshot.made.parts) files.push(["song.parts.zip", "Parts", "PDF and MusicXML, in a ZIP"]);
+    const content = session.song?.content;
+    if (content?.lead_sheet) files.splice(1, 0, ["song.lead.pdf", "Lead sheet", "melody and chords, to print"], ["song.lead.musicxml", "Lead sheet, MusicXML", "for notation programs"]);
+    if (content?.score?.parts.length > 1) files.push(["song.parts.zip", "Parts", "PDF and MusicXML, in a ZIP"]);
     if (session.snapshot.made.stems) files.push(["stems.zip", "Stems", "FLAC, in a ZIP"]);
     links.replaceChildren(...files.map(([file, name, use]) => h("a", { class: "rs-download", href: `${media(file)}?download`, download: "" },
       icon("file"), h("span", {}, h("b", {}, name), h("small", {}, use)))));
@@ -30,4 +31,5 @@ export function mount({ element }) {
 
   on("open", show);
   on("snapshot", show);
+  on("notes", show);
 }
