@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, InputError, LinkError, ModelUnavailable, RescoredError, SettingsError
-from .settings import PRESETS, Settings
+from .settings import PRESETS, READABILITY, Settings
 
 # Threads of torch that spin while they wait take the cores from whatever works beside them (measured:
 # twice the time); OpenMP reads this when torch is loaded.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = version("rescored")
 __all__ = [
-    "PRESETS", "Cancelled", "InputError", "LinkError", "ModelUnavailable", "Performance", "Recording",
+    "PRESETS", "READABILITY", "Cancelled", "InputError", "LinkError", "ModelUnavailable", "Performance", "Recording",
     "RescoredError", "Score", "Settings", "SettingsError", "Store", "Transcription", "hear", "notate",
     "save", "transcribe",
 ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from . import PRESETS, RescoredError, Settings, SettingsError, __version__
+from . import PRESETS, READABILITY, RescoredError, Settings, SettingsError, __version__
 from .settings import describe_range
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the files (default: here)")
     command.add_argument("--preset", metavar="NAME", help=f"what is in the recording: {', '.join(PRESETS)}, or a JSON "
                          "file of settings (default: solo-piano, or what a saved song.json was made with)")
+    command.add_argument("--readability", choices=tuple(READABILITY), help="how closely the score follows the "
+                         "performance: everything as played, clean (the default), or easy to play")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="changes",
                          help="change a setting (`rescored settings` lists them); may be given several times")
     command.add_argument("--passage", metavar="FROM-TO", help="only this passage, such as 0:30-1:10 or 90-")
@@ -129,7 +131,7 @@ class _Outcome:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
-    changes = _changes(options.changes) | _passage(options.passage)
+    changes = {**READABILITY.get(options.readability, {}), **_changes(options.changes), **_passage(options.passage)}
     settings = Settings.preset(options.preset or "solo-piano").changed(changes)
     of_saved = None if options.preset else changes
     from .store import Store
@@ -191,10 +193,13 @@ def _free_name(source: str, recording: Recording, taken: set[str]) -> str:
 
 
 def _summary(transcription: Transcription) -> str:
+    from .output.readability import readability
+
     score = transcription.score
     metre, key = score.time_signatures[0], score.keys[0]
     warnings = "".join(f"\n  Note: {warning}" for warning in transcription.warnings)
-    return f"{len(score.measures)} measures, {metre.numerator}/{metre.denominator}, {key.name}{warnings}"
+    return (f"{len(score.measures)} measures, {metre.numerator}/{metre.denominator}, {key.name}; "
+            f"{readability(score)}{warnings}")
 
 
 def _changes(given: list[str]) -> dict[str, str]:
@@ -292,6 +297,9 @@ def _markdown() -> str:
     lines += ["", "## Presets", "", "| name | changes |", "|---|---|"]
     lines += [f"| `{name}` | {', '.join(f'`{key}={value}`' for key, value in changes.items())} |"
               for name, changes in PRESETS.items()]
+    lines += ["", "## Readability", "", "| name | changes |", "|---|---|"]
+    lines += [f"| `{name}` | {', '.join(f'`{key}={value}`' for key, value in changes.items())} |"
+              for name, changes in READABILITY.items()]
     return "\n".join(lines) + "\n"
 
 

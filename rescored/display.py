@@ -427,7 +427,10 @@ def summary(value: Any) -> str:
             metres = ", ".join(f"{t.numerator}/{t.denominator}" for t in value.time_signatures[:4])
             return f"BeatGrid: {len(value.times_s)} beats, {int(value.measure[-1])} measures, {metres}"
         case Score():
-            return f"Score: {value.title}, {len(value.measures)} measures, {value.keys[0].name}"
+            from .output.readability import readability
+
+            return (f"Score: {value.title}, {len(value.measures)} measures, {value.keys[0].name}; "
+                    f"{readability(value).signs:.2f} signs a note")
         case Transcription():
             return f"Transcription of {value.source.title}: {summary(value.score)}"
     return repr(value)

@@ -180,7 +180,11 @@ class HandSettings(Section):
         "moving", "How a piano's notes are shared out: a split that moves with the hands, or a fixed pitch",
         of=("moving", "fixed"))
     fixed_pitch: int = choice(60, "Lowest MIDI pitch of the right hand when the split is fixed", lo=21, hi=108)
+    split_curve: str = choice(
+        "", "Lowest pitch of the right hand from time to time, as time:pitch ...; 0:60 30:55 glides from 60 at the "
+        "start to 55 at 30 s; empty = as `split` says")
     span_semitones: int = choice(14, "What one hand can reach", lo=7, hi=24, unit="semitones")
+    within_span: bool = choice(False, "Leave out notes of chords beyond three, and beyond an octave, in a hand")
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,8 @@ class ScoreSettings(Section):
     instruments: str = choice(
         "", "Who plays a part instead: vocals=flute, piano=clarinet ...; moved by octaves into the instrument's range",
         advanced=False)
+    dynamics: bool = choice(True, "Write dynamics, hairpins and accents where the performance has clear ones")
+    pedal: bool = choice(True, "Write where the pedal goes down and up")
     pitch: str = choice(
         "transposed", "Instruments in B♭, E♭ or F: as they read their part, or all as it sounds",
         of=("transposed", "concert"))
@@ -295,4 +301,14 @@ PRESETS: dict[str, dict[str, Value]] = {
     "guitar": {"notes.instruments": "guitar", "notes.lowest": 40, "notes.highest": 88},
     "piano-in-band": {"notes.instruments": "piano-in-band", "separate.model": "htdemucs"},
     "full-band": {"notes.instruments": "band", "separate.model": "htdemucs"},
+}
+
+# How closely the score follows the performance; each may be put on top of any preset.
+READABILITY: dict[str, dict[str, Value]] = {
+    "as-played": {"quantise.ornaments": "notes", "quantise.swing": "no", "voices.fill_gaps_ql": 0.0},
+    "clean": {},
+    "easy": {
+        "quantise.finest": 16, "quantise.ornaments": "out", "hands.within_span": True, "voices.max_voices": 1,
+        "voices.fill_gaps_ql": 1.0, "voices.staccato": False, "score.dynamics": False, "score.pedal": False,
+    },
 }

@@ -8,11 +8,15 @@ Sagayama, "Merged-output HMM for piano fingering of both hands", ISMIR 2014.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from collections import defaultdict
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 
 import numpy as np
 from numba import njit
 
+from ..errors import SettingsError
 from ..music import NO_WISHES, Floats, Ints, Performance, Placed, PlacedNote, StaffNote, Staved, Wishes
 from ..settings import HandSettings
 from ..stage import Report, silent, stage
@@ -21,6 +25,7 @@ from .ticks import to_ticks
 BEAM = 32  # hypotheses that are kept
 MEMORY = 12  # clusters that are searched for keys still held
 AROUND_S = 3.0
+EASY_SPAN, EASY_NOTES = 12, 3  # of a chord in an easy score: semitones, notes
 LEGATO_S = 0.15  # keys that are held for longer than this into the next are held on purpose
 
 
@@ -42,23 +47,73 @@ class Weights:
     local: float = 0.3  # how much the middle follows what is played around, against being fixed
 
 
-@stage(version=2)
+@stage(version=3)
 def split_hands(
     placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
     report: Report = silent,
 ) -> Staved:
     """Staff 1 or 2 for every note of a part with two staves; staff 1 for all other notes."""
+    curve = _curve(settings.split_curve)
     two_staves = {p.id for p in performance.parts if p.staves == 2}
     staff: dict[str, int] = {}
     for part in two_staves:
-        notes = [n for n in placed.notes if n.part == part]
-        if settings.split == "fixed":
+        notes = [n for n in placed.notes if n.part == part and not n.grace]
+        if curve:
+            onset_s = {n.id: n.onset_s for n in performance.notes}
+            split = np.interp([onset_s[n.id] for n in notes], *np.array(curve).T)
+            left = [n.pitch < at for n, at in zip(notes, split.tolist(), strict=True)]
+        elif settings.split == "fixed":
             left = [n.pitch < settings.fixed_pitch for n in notes]
         else:
             left = _left(notes, performance, settings) if notes else []
         staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
+        staff |= _of_graces([n for n in placed.notes if n.part == part and n.grace], notes, staff)
     staff.update({id: wish for id, wish in wishes.staff.items() if id in staff})
-    return Staved(tuple(_with_staff(n, staff.get(n.id, 1)) for n in placed.notes), placed.manner)
+    staved = [_with_staff(n, staff.get(n.id, 1)) for n in placed.notes]
+    if not settings.within_span:
+        return Staved(tuple(staved), placed.manner)
+    kept = tuple(n for hand in _by_chord(staved).values() for n in _within_span(hand))
+    ids = {n.id for n in kept}
+    ornaments = tuple(o for o in placed.manner.ornaments if ids.issuperset(
+        (o.note, *o.members) if o.kind == "arpeggio" else (o.note,)))
+    return Staved(tuple(sorted(kept, key=lambda n: (n.onset_ql, n.pitch))), replace(placed.manner, ornaments=ornaments))
+
+
+def _curve(text: str) -> list[tuple[float, float]]:
+    """(time_s, pitch) of `hands.split_curve`; raises SettingsError."""
+    try:
+        curve = sorted((float(time), float(pitch)) for time, pitch in (item.split(":") for item in text.split()))
+    except ValueError:
+        curve = [(math.nan, math.nan)]
+    if not all(math.isfinite(time) and 0 <= pitch <= 127 for time, pitch in curve):
+        raise SettingsError(
+            f"hands.split_curve cannot be {text[:60]!r}.",
+            "Give times in seconds and MIDI pitches, such as 0:60 30:55.")
+    return curve
+
+
+def _of_graces(graces: list[PlacedNote], notes: list[PlacedNote], staff: dict[str, int]) -> dict[str, int]:
+    """Grace notes on the staff of the nearest note that they may adorn."""
+    at: defaultdict[Fraction, list[PlacedNote]] = defaultdict(list)
+    for n in notes:
+        at[n.onset_ql].append(n)
+    return {g.id: staff[min(at[g.onset_ql], key=lambda n: (abs(n.pitch - g.pitch), n.pitch)).id]
+            for g in graces if at[g.onset_ql]}
+
+
+def _by_chord(notes: list[StaffNote]) -> dict[tuple[str, int, Fraction, bool], list[StaffNote]]:
+    chords: defaultdict[tuple[str, int, Fraction, bool], list[StaffNote]] = defaultdict(list)
+    for n in notes:
+        chords[n.part, n.staff, n.onset_ql, n.grace].append(n)
+    return chords
+
+
+def _within_span(chord: list[StaffNote]) -> list[StaffNote]:
+    """The outermost note, the melody's or the bass's, and what an easy hand takes beside it."""
+    upper = chord[0].staff == 1
+    ordered = sorted(chord, key=lambda n: -n.pitch if upper else n.pitch)
+    near = [n for n in ordered if abs(n.pitch - ordered[0].pitch) <= EASY_SPAN]
+    return near if len(near) <= EASY_NOTES else [*near[:EASY_NOTES - 1], near[-1]]
 
 
 def _with_staff(note: PlacedNote, staff: int) -> StaffNote:

@@ -46,6 +46,7 @@ def write_score(
     measures = _with_confidence(lay_measures(grid, begin, end), notes, grid, performance)
     onset_s = {n.id: n.onset_s for n in performance.notes}
     clefs = choose_clefs(notes, performance.parts, measures)
+    accents = accented(notes) if settings.dynamics else ()
     report(0.3, "drawing notes and rests")
     return Score(
         title=settings.title or title,
@@ -53,12 +54,12 @@ def write_score(
         parts=performance.parts,
         measures=measures,
         notes=notes,
-        symbols=lay_out(notes, measures, performance.parts, onset_s, accented(notes), spelled.manner.ornaments),
+        symbols=lay_out(notes, measures, performance.parts, onset_s, accents, spelled.manner.ornaments),
         time_signatures=grid.time_signatures,
         keys=spelled.keys,
         clefs=clefs,
         tempi=tempo_marks(grid, measures, swing=spelled.manner.swing > 0.5),
-        marks=_marks(notes, performance, grid, measures, clefs),
+        marks=_marks(notes, performance, grid, measures, clefs, settings),
         ornaments=spelled.manner.ornaments,
         chords=chords.symbols,
         frets=tuple(f for part in performance.parts if part.strings for f in find_frets(notes, part)),
@@ -96,11 +97,12 @@ def _shows_chords(asked: str, parts: tuple[Part, ...]) -> bool:
 
 def _marks(
     notes: tuple[WrittenNote, ...], performance: Performance, grid: BeatGrid, measures: tuple[Measure, ...],
-    clefs: tuple[Clef, ...],
+    clefs: tuple[Clef, ...], settings: ScoreSettings,
 ) -> tuple[Mark, ...]:
     """Everything beside the notes, in the order of the score."""
-    marks = octave_lines(notes, performance.parts, clefs) + dynamics(notes, performance.parts, measures)
-    marks += pedal_marks(performance, grid, measures)
+    marks = octave_lines(notes, performance.parts, clefs)
+    marks += dynamics(notes, performance.parts, measures) if settings.dynamics else []
+    marks += pedal_marks(performance, grid, measures) if settings.pedal else []
     return tuple(sorted(marks, key=lambda m: (m.ql, m.part, m.staff, m.kind)))
 
 

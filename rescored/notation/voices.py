@@ -46,6 +46,7 @@ class Weights:
     skip_first: float = 0.5  # for not ending with the hand's next onset
     distance: float = 0.6  # per octave to the nearest note that begins at the end
     rest: float = 1.4  # ends before the next onset of the hand, so that a rest follows
+    rest_as_played: float = 0.3  # ... where no gap is to be filled
     off_beat: float = 1.0  # ... and not on a beat
     legato: float = 1.2  # keys are let go this much early
     tie: float = 0.3  # the value takes two symbols
@@ -143,7 +144,7 @@ def _adorning(graces: list[StaffNote], voiced: list[VoicedNote]) -> list[VoicedN
         at[n.onset_ql].append(n)
     result = []
     for grace in graces:
-        near = sorted(at[grace.onset_ql], key=lambda h: (h.staff != grace.staff, abs(h.pitch - grace.pitch), h.pitch))
+        near = sorted(at[grace.onset_ql], key=lambda h: (abs(h.pitch - grace.pitch), h.pitch))
         result.append(_with_voice(grace, staff=near[0].staff, voice=near[0].voice, duration_ql=to_ql(0)))
     return result
 
@@ -161,7 +162,8 @@ def _likely_ends(
     touch = grid.ql_at(onset_s + weights.touch_s) * PER_QUARTER - onset
     longer = np.where(pedalled, weights.longer_pedalled, weights.longer)
     beat, part, start, levels = _beats(onset, grid)
-    w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, weights.rest,
+    rest = weights.rest if settings.fill_gaps_ql else weights.rest_as_played
+    w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, rest,
                   weights.off_beat, weights.legato, weights.tie])
     fill = round(settings.fill_gaps_ql * PER_QUARTER)
     end: Ints = _choose_ends(onset, held, touch, longer, staff, pitch, beat, part, start, levels, fill, w)

@@ -5,7 +5,9 @@
     notes            one object a written note: id part onset_s offset_s pitch velocity confidence (as played),
                      measure onset_ql duration_ql staff voice step alter octave grace staccato release_ql (as written);
                      written_pitch: what sounds where the score is played, after transposing and arranging
-    unwritten        notes that were heard and not written, as played
+    unwritten        notes that were heard and not written, as played (an ornament's: see score.ornaments)
+    readability      printed signs a written note: ties rests dots tuplets accidentals, signs = their sum; and
+                     voices a staff
     edits            what the user corrected, in order: {"edit": "move", "notes": [{id onset_s pitch part}], ...}, with
                      the fields of `rescored.music.Move` and so on; "notes" and "performance" are after the edits,
     heard            and this is before them, where there are any: notes candidates duration_s warnings
@@ -59,6 +61,7 @@ from ..music import (
     TimeSignature,
     Transcription,
 )
+from .readability import readability
 
 EDITS: dict[str, type[Edit]] = {
     "add": Add, "accept": Accept, "delete": Delete, "move": Move, "resize": Resize, "split": Split, "merge": Merge,
@@ -87,6 +90,7 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
              "measure": score.measures[max(bisect_right(starts, n.onset_ql) - 1, 0)].number}
             for n in score.notes
         ],
+        "readability": readability(score).as_dict(),
         "unwritten": [_plain(n) for n in performance.notes if n.id not in score.note],
         "edits": edits_to_json(transcription.edits),
         "heard": None if heard is None else _plain(heard, but=("parts", "pedal", "pulse")),
