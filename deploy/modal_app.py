@@ -28,7 +28,8 @@ image = modal.Image.from_dockerfile(
     ROOT / "Dockerfile", context_dir=ROOT, build_args={"DEMUCS": ""},  # weights come once, onto their volume
 ).entrypoint([]).env({
     "HF_HOME": "/models/huggingface", "TORCH_HOME": "/models/torch", "RESCORED_STORE": "/results",
-    "RESCORED_IDLE_S": "0", "RESCORED_LOG": "json"})
+    "RESCORED_IDLE_S": "0", "RESCORED_LOG": "json",
+    "PYTHONPATH": "/home/user/.local/lib/python3.11/site-packages"})  # whoever Modal lets it run as
 rented: dict[str, Any] = {
     "image": image, "gpu": GPU, "volumes": {"/models": models, "/results": results}, "timeout": 3600, "memory": 8192}
 

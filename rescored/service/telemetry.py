@@ -63,6 +63,7 @@ GPU_S = prometheus.Counter(
 LOADS = prometheus.Counter("rescored_model_loads", "Models brought into memory", ["model"], registry=REGISTRY)
 LOAD_S = prometheus.Counter("rescored_model_load_seconds", "Time that it took", ["model"], registry=REGISTRY)
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ON_GPU = ("separate", "detect_notes", "track_pulse")  # stages whose models run on the device
 _THEIR_FAULT = (InputError, SettingsError, LinkError, LimitReached)
 
@@ -95,7 +96,7 @@ def observed(work: Callable[[Desk], None]) -> Callable[[Desk], None]:
         began, outcome = time.perf_counter(), "failed"
         begin_job(desk.order)
         try:
-            with _span("job", rescored_job=desk.order.job):
+            with _span("job", **structlog.contextvars.get_contextvars()):
                 work(desk)
             outcome = "done"
         except Cancelled:
@@ -281,7 +282,8 @@ class Requests:
         try:
             await self.app(scope, receive, watched)
         finally:
-            REQUESTS.labels(scope["method"], _route(scope), str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"  # anybody may send any word
+            REQUESTS.labels(method, _route(scope), str(status)).inc()
 
 
 def _route(scope: Any) -> str:
@@ -329,5 +331,6 @@ def _span_of(event: Event) -> None:
     if _tracer:
         end_ns = time.time_ns()
         _tracer.start_span(
-            event.stage, start_time=end_ns - int(event.seconds * 1e9), attributes={"cached": event.cached},
+            event.stage, start_time=end_ns - int(event.seconds * 1e9),
+            attributes={"cached": event.cached, **structlog.contextvars.get_contextvars()},
         ).end(end_ns)
