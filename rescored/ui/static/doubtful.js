@@ -99,7 +99,9 @@ export function mountDoubtful({ element, open }) {
         h("span", {}, measure.number > 0 ? `Measure ${measure.number}` : "Pickup"), h("small", {}, clock(measure.start_s)),
         h("meter", { min: 0, max: 1, value: measure.confidence, "aria-label": "How sure" }),
         h("small", {}, ...(isDone(measure) ? [icon("check"), isFine(measure) ? "fine" : "corrected"] : []))))));
-    session.doubtfulLeft = walk.length - done;
+    const before = session.doubtful;
+    session.doubtful = { left: walk.length - done, total: walk.length };
+    if (before?.left !== session.doubtful.left || before?.total !== walk.length) emit("doubtful");
   }
 
   document.addEventListener("keydown", (event) => {

@@ -1,9 +1,9 @@
 // Owns which transcription the page shows and what is known of it so far; every panel listens here.
 //
 // Events: "open" (another job), "snapshot" (how it stands), "tracks", "notes", "score", "files",
-// "select" (notes: {id, ids, from}), "gone", "edit" (edits.js),
-// "written" (anew, after a change), "reveal" ({number, time_s}: a measure that is to be shown). The server's stream of snapshots says what can be fetched already,
-// and reconnects by itself.
+// "select" (notes: {id, ids, from}), "gone", "edit" (edits.js), "written" (anew, after a change), "doubtful" (how
+// many measures are left to check), "reveal" ({number}: a measure that is to be shown). The server's stream of
+// snapshots says what can be fetched already, and reconnects by itself.
 
 const bus = new EventTarget();
 let stream = null;
@@ -17,6 +17,7 @@ export const session = {
   score: null, // index.json of the layout that suits the screen
   layout: "score", // the folder of the pages
   selection: new Set(), // ids of notes
+  doubtful: null, // {left, total}: measures that are to be checked
   selected: "", // the one of them that was selected last, or ""
 };
 

@@ -40,12 +40,13 @@ export function mount({ element }) {
     const tempo = content.tempi?.[0];
     if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
     if (song?.measures.length) fact("Measures", String(song.measures.filter((m) => m.number > 0).length));
+    if (session.doubtful?.total) fact("Doubtful", session.doubtful.left ? `${session.doubtful.left} of ${session.doubtful.total} measures to check (N)` : "all checked");
     if (song) fact("Notes", song.notes.length.toLocaleString());
     if (tracks) fact("Length", clock(tracks.duration_s));
     for (const warning of content.warnings || []) warnings.append(h("li", {}, warning));
   }
 
-  for (const name of ["open", "snapshot", "tracks", "notes"]) on(name, show);
+  for (const name of ["open", "snapshot", "tracks", "notes", "doubtful"]) on(name, show);
   show();
 }
 

@@ -29,8 +29,8 @@ export function mount({ element, props, trigger }) {
   const state = h("p", { class: "rs-saving", role: "status" });
   const rail = h("div", { class: "rs-rail", role: "toolbar", "aria-label": "Editing" },
     ...rooms.map(({ button }) => button), h("i"), undo, redo);
-  const box = h("aside", { class: "rs-workshop", "aria-label": "Editing", hidden: true }, rail,
-    h("div", { class: "rs-rooms" }, state, ...rooms.map(({ body }) => body)));
+  const box = h("aside", { class: "rs-workshop", "aria-label": "Editing", hidden: true }, rail, state,
+    h("div", { class: "rs-rooms" }, ...rooms.map(({ body }) => body)));
   element.append(box);
 
   function open(id) {
