@@ -47,6 +47,14 @@ def test_parts_come_in_score_order_with_names_and_abbreviations():
         ("Flute", "Fl."), ("Voice", "V."), ("Piano", "Pno."), ("Violin", "Vln."), ("Bass", "B."), ("Drums", "Dr.")]
 
 
+def test_any_guitar_or_bass_is_abbreviated_and_clefed_as_one_and_numbers_stay():
+    parts = [Part("a", "Acoustic Bass", program=32), Part("b", "Distortion Guitar", program=30),
+             Part("c", "Flute 2", program=73), Part("d", "Shakuhachi", program=77)]
+    arranged = {p.id: p for p in arrange(band(*parts), settings=Settings().score).parts}
+    assert [(arranged[i].abbreviation, arranged[i].clef) for i in "abcd"] == [
+        ("B.", "F4-8"), ("Gtr.", "G2-8"), ("Fl. 2", "G2"), ("Sha.", "")]
+
+
 def test_neighbours_of_one_family_share_a_bracket(musicxml_4):
     strings = [Part(name.lower(), name, program=40 + i) for i, name in enumerate(("Violin", "Viola", "Cello"))]
     score = score_of(band(Part("flute", "Flute", program=73), *strings))

@@ -135,8 +135,7 @@ def abbreviation_of(part: Part) -> str:
     if part.percussion:
         return "Dr."
     number = re.search(r"\s+\d+$", part.name)
-    found = _BY_NAME.get(_plain(re.sub(r"\s+\d+$", "", part.name)))
-    if found:
+    if found := instrument_of(part):
         return found.abbreviation + (number[0] if number else "")
     words = part.name.split()
     return part.name if len(part.name) <= 5 else " ".join(w[:3] + "." if len(w) > 4 else w for w in words)
