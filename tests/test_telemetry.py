@@ -101,7 +101,8 @@ def told(tmp_path_factory, song):
     collector = Collector()
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     at = f"127.0.0.1:{collector.server_address[1]}"
-    env = {**os.environ, "RESCORED_LOG": "json", "MY_API_TOKEN": SECRET, "SENTRY_DSN": f"http://public@{at}/1",
+    env = {**os.environ, "RESCORED_LOG": "json", "MY_API_TOKEN": SECRET, "MY_KEY_ID": "rescored",
+           "SENTRY_DSN": f"http://public@{at}/1",
            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{at}"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("told")), str(song), TITLE, OWNER, LINK],
@@ -126,6 +127,7 @@ def test_no_title_link_file_owner_or_secret_is_logged_reported_or_traced(told):
     everything = told.text.encode() + b"".join(told.sent.values())
     for word in (TITLE, TITLE.split()[1], OWNER, SECRET, LINK, "example.org"):
         assert word.encode() not in everything, word
+    assert "rescored.service" in told.text  # a key's id is no secret
     assert "cannot tune" in told.text  # struck from the line, not the line from the log
 
 

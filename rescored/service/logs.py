@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 _LINK = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>]+", re.IGNORECASE)
-_SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|DSN|COOKIES|(BROKER|DATABASE)_URL")
+_SECRET_NAME = re.compile(r"KEY(?!_ID)|SECRET|TOKEN|PASSWORD|DSN|COOKIES|(BROKER|DATABASE)_URL")
 _SHORTEST = 3  # shorter titles would strike syllables from every word
 
 _private: ContextVar[tuple[str, ...]] = ContextVar("private", default=())
