@@ -1,4 +1,4 @@
-"""How the page feels: smoothness with 5,000 notes, how soon there is sound, what it weighs.
+"""How the page feels: smoothness with 5,000 notes, how soon an edit is in the score and there is sound, weight.
 
 A real server and a real browser (Debian's Chromium without a GPU: the processor does all drawing).
 `make bench-page` prints a table of what was measured and what it should be.
@@ -18,8 +18,11 @@ import pretty_midi
 from playwright.sync_api import sync_playwright
 from served import CHROMIUM, FLAGS, Server
 
+from rescored.examples import performance
+
 NOTES, SECONDS, BPM = 5000, 180.0, 120.0
 PLAY_MS, STEP_MS, JOB_MS = 10_000, 60_000, 600_000
+EDITS = 9
 
 # When each frame came, and what all its callbacks took.
 WATCH_FRAMES = """(() => {
@@ -62,12 +65,15 @@ def measure(browser: Any, server: Server, folder: Path) -> list[Row]:
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.set_default_timeout(STEP_MS)
     page.add_init_script(WATCH_FRAMES)
-    page.goto(server.url)  # the landing example is transcribed meanwhile
+    page.goto(server.url)
+    page.locator(".rs-brand").wait_for()
+    page.locator("#rs-examples button", has_text="Ode").click()
     page.locator(".rs-page svg g.note").first.wait_for(timeout=JOB_MS)
     rows = weight(browser, server)
     transcribe(page, write_dense(folder / "Dense.mid"))
     rows += [*frames(page, "following"), *frames(page, ALL), *first_sound(page)]
-    return rows
+    transcribe(page, write_minuet(folder / "Minuet.mid"))
+    return rows + edits(page)
 
 
 def write_dense(path: Path) -> Path:
@@ -81,6 +87,20 @@ def write_dense(path: Path) -> Path:
         degree = slot % 14 + 2 * (i % 4)
         pitch = (36, 43, 67, 72)[i % 4] + 12 * (degree // 7 % 2) + scale[degree % 7]
         piano.notes.append(pretty_midi.Note(50 + i % 4 * 15, pitch, slot * step_s, (slot + 0.9) * step_s))
+    midi.instruments.append(piano)
+    midi.write(str(path))
+    return path
+
+
+def write_minuet(path: Path) -> Path:
+    """The Minuet in G four times, as performed: three minutes."""
+    played = performance("minuet")
+    midi = pretty_midi.PrettyMIDI()
+    piano = pretty_midi.Instrument(0)
+    for repeat in range(4):
+        begin_s = repeat * played.duration_s
+        piano.notes += [pretty_midi.Note(n.velocity, n.pitch, begin_s + n.onset_s, begin_s + n.offset_s)
+                        for n in played.notes]
     midi.instruments.append(piano)
     midi.write(str(path))
     return path
@@ -113,6 +133,27 @@ def frames(page: Any, how: str) -> list[Row]:
     return [(f"frame while playing {NOTES:,} notes, {how}: median / 95 % / worst",
              f"{statistics.median(gaps):.1f} / {high(gaps):.1f} / {gaps[-1]:.1f} ms", "95 % < 16.7 ms"),
             ("... of it our own code", f"{statistics.median(took):.2f} / {high(took):.2f} / {took[-1]:.2f} ms", "")]
+
+
+def edits(page: Any) -> list[Row]:
+    """From an edit to the score that is drawn anew, all over the piece."""
+    page.wait_for_function("import('./workbench/edits.js').then(({ edit }) => edit.possible)")
+    taken = sorted(page.evaluate(f"""async (count) => {{
+        const [{{session, on}}, {{edit}}] = await Promise.all(
+            ['session', 'edits'].map((name) => import(`./workbench/${{name}}.js`)));
+        let drawn = () => {{}};
+        on('score', () => requestAnimationFrame(() => drawn()));
+        const taken = [];
+        for (let i = 0; i < count; i++) {{
+            const {{notes}} = session.song, began = performance.now();
+            const written = new Promise((resolve, reject) => {{ drawn = resolve; setTimeout(reject, {STEP_MS}); }});
+            edit.move([notes[Math.floor(((i + 0.5) / count) * notes.length)].id], 0, 1);
+            await written;
+            taken.push((performance.now() - began) / 1000);
+        }}
+        return taken; }}""", EDITS))
+    return [("from an edit to the new score, a three-minute piece: median / worst",
+             f"{statistics.median(taken):.2f} / {taken[-1]:.2f} s", "median < 1 s")]
 
 
 def first_sound(page: Any) -> list[Row]:

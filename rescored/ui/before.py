@@ -29,7 +29,7 @@ def look_at(jobs: BaseJobs, file: str | None, settings: Settings) -> Iterator[Va
     path = Path(file)
     try:
         glance = first_glance(path)
-        value = {**asdict(glance), "file": path.name, **expect(jobs, glance.kind, settings)}
+        value = {**asdict(glance), "file": f"{path.parent.name}/{path.name}", **expect(jobs, glance.kind, settings)}
         yield value
         if glance.kind == "audio":
             yield {**value, **asdict(second_glance(path))}

@@ -137,7 +137,8 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
 
         def on_typed_passage(look: dict[str, Any], start_s: float, end_s: float) -> Any:
             length_s = look.get("duration_s")
-            return {**look, "passage": [start_s, end_s or length_s]} if length_s else gr.skip()
+            passage = [start_s, min(end_s or length_s, length_s)] if length_s else None
+            return {**look, "passage": passage, "typed": passage} if length_s else gr.skip()
 
         def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
             with spoken():

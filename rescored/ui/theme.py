@@ -19,7 +19,7 @@ def theme() -> gr.themes.Base:
         background_fill_secondary="*neutral_100", background_fill_secondary_dark="*neutral_900",
         body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",
         button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_700", button_primary_background_fill_hover_dark="*primary_800",
         color_accent="*primary_700", block_label_text_weight="500", block_title_text_weight="500",
         block_shadow="none", input_shadow="none", button_primary_shadow="none",
     )

@@ -7,14 +7,16 @@ const STATES = { queued: "waiting", running: "running", failed: "failed", cancel
 
 export function mount({ element, props, trigger, watch }) {
   const list = h("ul", { class: "rs-recents" });
+  const heading = h("h3", {}, "Recent");
   const note = h("p", { class: "rs-note" });
-  const box = h("section", { hidden: true, "aria-label": "Recent transcriptions" }, h("h3", {}, "Recent"), list, note);
+  const box = h("section", { hidden: true, "aria-label": "Recent transcriptions" }, heading, list, note);
   element.append(box);
 
   function show() {
     const { jobs = [], keep_days } = props.value || {};
-    box.hidden = !jobs.length;
-    note.textContent = `Kept for ${keep_days} days, then deleted.`;
+    box.hidden = keep_days === undefined;
+    heading.hidden = !jobs.length;
+    note.textContent = `What you transcribe is kept for ${keep_days} days, then deleted. You can delete it at any time.`;
     list.replaceChildren(...jobs.map(({ job, title, asked_at, state }) => {
       const now = job === session.job && session.snapshot ? session.snapshot : { state, title };
       const when = new Date(asked_at * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });

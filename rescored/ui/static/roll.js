@@ -1,5 +1,5 @@
 // Owns the piano roll's panel: pitch over time, coloured by part, shaded by confidence, with bar lines and
-// beats; its zoom, its playhead, and what a click or the wheel does.
+// beats; its zoom and its playhead. What pointers do is in roll_pointer.js, tools and keys in roll_tools.js.
 //
 // The playhead is an element of its own that the browser moves over the canvases: a frame paints nothing
 // unless the notes that sound have changed.
@@ -7,8 +7,10 @@
 import { h, iconButton, onTheme, sharpCanvas } from "./dom.js";
 import { onFrame, player } from "./player.js";
 import { paintBase, paintOver, partColor, readColors } from "./roll_paint.js";
-import { GUTTER, noteAt, plane, reach, RULER } from "./roll_plane.js";
-import { on, select, session } from "./session.js";
+import { GUTTER, plane, reach } from "./roll_plane.js";
+import { attachPointer, gesture } from "./roll_pointer.js";
+import { onKey, tools } from "./roll_tools.js";
+import { on, session } from "./session.js";
 import { fit, followTo, pan, resize, view, zoom } from "./view.js";
 
 export function mount({ element }) {
@@ -17,11 +19,12 @@ export function mount({ element }) {
   const playhead = h("div", { class: "rs-playhead" });
   const legend = h("div", { class: "rs-legend" });
   const follow = iconButton("follow", "Follow the playhead", () => { view.follow = !view.follow; showFollow(); });
-  const tools = h("div", { class: "rs-tools" }, legend,
+  const editing = tools();
+  const bar = h("div", { class: "rs-tools" }, legend, editing.bar,
     iconButton("minus", "Zoom out", () => zoom(1 / 1.5)), iconButton("plus", "Zoom in", () => zoom(1.5)),
     iconButton("fit", "Show all of it", fit), follow);
   const box = h("section", { class: "rs-panel", hidden: true, "aria-label": "Notes" },
-    h("header", {}, h("h3", {}, "Notes"), tools), h("div", { class: "rs-roll-box" }, canvas, over, playhead));
+    h("header", {}, h("h3", {}, "Notes"), bar), h("div", { class: "rs-roll-box" }, canvas, over, playhead));
   element.append(box);
 
   let dirty = true, marked = true, sounding = null;
@@ -63,8 +66,8 @@ export function mount({ element }) {
     if (dirty) paintBase(canvas.getContext("2d"));
     const now = player.playing ? session.song.at(time_s) : [];
     if (dirty || marked || (now !== sounding && (now.length || sounding.length))) {
-      const selected = session.song.byId.get(session.selected);
-      paintOver(over.getContext("2d"), now, selected ? [selected] : []);
+      const selected = [...session.selection].map((id) => session.song.byId.get(id)).filter(Boolean);
+      paintOver(over.getContext("2d"), now, selected, gesture);
       sounding = now;
     }
     dirty = marked = false;
@@ -73,33 +76,9 @@ export function mount({ element }) {
     canvas.dataset.playheadX = x.toFixed(1);
   }
 
-  let drag = null;
-  const place = (event) => {
-    const { left, top } = canvas.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - top];
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    drag = { x: place(event)[0], start_s: view.start_s, moved: false };
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!drag) return;
-    const [px] = place(event);
-    if (!drag.moved && Math.abs(px - drag.x) < 4) return;
-    drag.moved = true;
-    pan(drag.start_s - (px - drag.x) / view.scale - view.start_s);
-  });
-  canvas.addEventListener("pointerup", (event) => {
-    if (drag && !drag.moved) {
-      const [px, py] = place(event);
-      const note = py > RULER ? noteAt(px, py) : null;
-      select(note?.id || "", "roll");
-      player.seek(note ? note.onset_s : Math.max(0, plane.time(px)));
-    }
-    drag = null;
-  });
+  attachPointer(canvas, () => { marked = true; });
   canvas.addEventListener("wheel", (event) => {
-    if (event.ctrlKey || event.metaKey) zoom(Math.exp(-event.deltaY * 0.003), place(event)[0] - GUTTER);
+    if (event.ctrlKey || event.metaKey) zoom(Math.exp(-event.deltaY * 0.003), event.clientX - canvas.getBoundingClientRect().left - GUTTER);
     else if (event.deltaX || event.shiftKey) pan((event.deltaX || event.deltaY) / view.scale);
     else return; // the page scrolls
     event.preventDefault();
@@ -107,6 +86,7 @@ export function mount({ element }) {
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "+" || event.key === "=") zoom(1.5);
     else if (event.key === "-") zoom(1 / 1.5);
+    else if (onKey(event, editing.togglePen)) event.preventDefault();
   });
 
   on("open", showNotes);

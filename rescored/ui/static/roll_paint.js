@@ -17,7 +17,7 @@ export function readColors(element) {
   const get = (name) => themed(element, name);
   color = {
     back: get("--rs-roll"), black: get("--rs-roll-black"), line: get("--rs-roll-line"), bar: get("--rs-roll-bar"),
-    gutter: get("--rs-roll-gutter"), text: get("--body-text-color-subdued"), loop: get("--rs-loop"),
+    gutter: get("--rs-roll-gutter"), text: get("--body-text-color-subdued"), loop: get("--rs-loop"), window: get("--rs-window"),
     select: get("--body-text-color"), parts: Array.from({ length: COLORS }, (_, i) => get(`--rs-part-${i + 1}`)),
   };
 }
@@ -113,8 +113,8 @@ function paintGutter(pen) {
   pen.fillRect(0, RULER - 1, plane.width, 1);
 }
 
-// `sounding` and `selected`: notes.
-export function paintOver(pen, sounding, selected) {
+// `sounding` and `selected`: notes; `ghosts`: notes as they would become; `band`: {x, y, x2, y2}.
+export function paintOver(pen, sounding, selected, { ghosts, band }) {
   pen.clearRect(0, 0, plane.width, plane.height);
   pen.save();
   pen.beginPath();
@@ -125,6 +125,18 @@ export function paintOver(pen, sounding, selected) {
   for (const note of sounding) outline(pen, note, 0.5);
   pen.lineWidth = 2;
   for (const note of selected) outline(pen, note, 2);
+  for (const note of ghosts) {
+    const { left, top, width, height } = boxOf(note);
+    pen.fillStyle = colorOf(note);
+    pen.fillRect(left, top, width, height);
+    outline(pen, note, 1);
+  }
+  if (band) {
+    pen.lineWidth = 1;
+    pen.fillStyle = color.window;
+    pen.fillRect(band.x, band.y, band.x2 - band.x, band.y2 - band.y);
+    pen.strokeRect(band.x + 0.5, band.y + 0.5, band.x2 - band.x, band.y2 - band.y);
+  }
   pen.restore();
 }
 

@@ -14,7 +14,7 @@ export function mount({ element }) {
   const place = h("span", { class: "rs-place" });
   const speed = h("select", { "aria-label": "Speed", title: "Speed, at the same pitch", onchange: () => player.setRate(Number(speed.value)) },
     ...SPEEDS.map((rate) => h("option", { value: rate }, rate === 1 ? "full speed" : `${rate * 100} % speed`)));
-  const loop = iconButton("loop", "Loop: the marked stretch, or these measures (L)", toggleLoop);
+  const loop = iconButton("loop", "Loop: the selected notes, the marked stretch, or these measures (L)", toggleLoop);
   const blend = h("input", { type: "range", min: "0", max: "1", step: "0.01", "aria-label": "From the recording to the transcription",
     oninput: () => player.setBlend(Number(blend.value)) });
   const end = (label, value) => h("button", { type: "button", class: "rs-end", onclick: () => player.setBlend(value) }, label);
@@ -31,6 +31,10 @@ export function mount({ element }) {
       lastLoop = player.loop;
       player.setLoop(null);
       return;
+    }
+    const chosen = [...session.selection].map((id) => session.song?.byId.get(id)).filter(Boolean);
+    if (chosen.length > 1) {
+      return player.setLoop({ start_s: Math.min(...chosen.map((note) => note.onset_s)), end_s: Math.max(...chosen.map((note) => note.offset_s)) });
     }
     const inside = (l) => l && player.time_s >= l.start_s && player.time_s <= l.end_s;
     const here = session.song?.measureAt(player.time_s);
