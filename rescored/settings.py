@@ -156,6 +156,7 @@ class MetreSettings(Section):
     fastest_bpm: float = choice(300.0, "No beat faster than this", lo=30, hi=600, unit="BPM")
     tempo_factor: str = choice("1", "Take the beats that were found twice or half as fast", of=("1/2", "1", "2"))
     beat_one_s: float = choice(-1.0, "A time at which a measure begins; -1 = find it", lo=-1, hi=86400, unit="s")
+    taps_s: str = choice("", "Beats that were tapped along: their times in seconds, separated by blanks")
     sound_weight: float = choice(1.0, "How much the pulse of the sound counts beside the notes", lo=0, hi=4)
 
 

@@ -1,18 +1,21 @@
 """Train the metre model (rescored/notation/rhythm_net.py) from scores that may ship; see `--help`.
 
-    python tools/train_metre.py --data FOLDER --cache FOLDER [--pieces 6000] [--steps 3000]
+    python tools/train_metre.py --data FOLDER --cache FOLDER [--minutes 7] [--workers 14]
 
-FOLDER of `--data` holds `openewld` and `pop909`; music21 brings its own corpus. The steps: read the
-scores, make piano textures of them, perform them (`tools/metre_data`), train on one core, print the
-accuracy on composers, tunes and songs that were held out, write the weights beside the module.
-
-The weights that ship were trained in stages with `--resume`, about 24,000 steps on 28,000 renditions
-in all, while the textures grew richer and the tempi more natural; the last 5,500 steps were on the newest.
+FOLDER of `--data` holds `openewld` and `pop909`; music21 brings its own corpus. Worker processes make
+piano textures of the scores and perform them (`tools/metre_data`) for as long as the training lasts, so
+that hardly a rendition is seen twice by many passes; the rest of this process trains on the GPU where
+there is one, prints the accuracy on composers, tunes and songs that were held out, and writes the
+weights beside the module. `--prepare` only reads the scores into the cache, which is all that a
+machine without them needs.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import pickle
+import queue
 import sys
 import time
 from pathlib import Path
@@ -20,251 +23,314 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from metre_data.corpus import read_all  # noqa: E402
-from metre_data.sampling import Sampler, pop909  # noqa: E402
+from metre_data.corpus import Sheet, read_all  # noqa: E402
+from metre_data.sampling import Sampler, Song, pop909  # noqa: E402
 from metre_data.simulate import Rendition  # noqa: E402
 
 from rescored.notation.rhythm_features import WIDTH  # noqa: E402
 from rescored.notation.rhythm_net import (  # noqa: E402
-    CONTEXT,
-    CONTEXT_AFTER,
-    DILATIONS,
+    HEADS,
     HIDDEN,
+    LAYERS,
     METRES,
     PERIODS_S,
+    REACH,
+    WAVES_S,
     WEIGHTS,
 )
 
-CHUNK, BATCH = 384, 6
-POP_HELD_OUT = 48
+CHUNK = 512  # onsets
+POP_SHARE = 0.12  # of the renditions
+HELD_PIECES = 240
 
 
-def pop_songs(data: Path) -> tuple[list[Path], list[Path]]:
-    """Songs to learn from, and songs that are held out."""
-    songs = sorted(f for f in (data / "pop909").iterdir() if f.is_dir())
-    return songs[POP_HELD_OUT:], songs[:POP_HELD_OUT]
+# ------------------------------------------------------------------ data
 
 
-class Data:
-    """Renditions end to end in memory maps: features, position, log period, metre."""
-
-    def __init__(self, folder: Path):
-        self.starts = np.load(folder / "starts.npy")
-        self.x = np.load(folder / "x.npy", mmap_mode="r")
-        self.y = np.load(folder / "y.npy")
-
-    @staticmethod
-    def write(folder: Path, renditions: list[Rendition]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "x.npy", np.concatenate([r.onsets.features.astype(np.float16) for r in renditions]))
-        np.save(folder / "y.npy", np.concatenate(
-            [np.stack([r.position, np.log2(r.period_s), r.metre], axis=1).astype(np.float32) for r in renditions]))
-        np.save(folder / "starts.npy", np.concatenate([[0], np.cumsum([len(r.position) for r in renditions])]))
-
-    def chunk(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A stretch of a random rendition."""
-        k = int(random.integers(0, len(self.starts) - 1))
-        a, b = int(self.starts[k]), int(self.starts[k + 1])
-        if b - a > CHUNK:
-            a += int(random.integers(0, b - a - CHUNK + 1))
-            b = a + CHUNK
-        return self.x[a:b], self.y[a:b]
-
-
-def build(args: argparse.Namespace) -> None:
-    """Make and keep the training and validation data."""
+def prepare(args: argparse.Namespace) -> tuple[list[Sheet], list[Song]]:
+    """Scores and songs, read once and kept in the cache."""
     sheets = read_all(args.cache / "sheets.pkl", args.data / "openewld")
-    learn, held = pop_songs(args.data)
-    for name, is_held, count, songs in (("train", False, args.pieces, learn), ("held", True, 300, held)):
-        folder = args.cache / name
-        if (folder / "starts.npy").exists():
+    kept = args.cache / "songs.pkl"
+    if not kept.exists():
+        folders = sorted(f for f in (args.data / "pop909").iterdir() if f.is_dir())
+        kept.write_bytes(pickle.dumps([song for f in folders if (song := pop909(f)) is not None]))
+    return sheets, pickle.loads(kept.read_bytes())
+
+
+def held_songs() -> set[str]:
+    """Names of the songs that are held out."""
+    return set((Path(__file__).parent / "pop909_held_out.txt").read_text().split())
+
+
+class Renditions:
+    """Draws performances; `held` from what is held out."""
+
+    def __init__(self, sheets: list[Sheet], songs: list[Song], held: bool):
+        out = held_songs()
+        self.songs = [s for s in songs if (s.name in out) == held]
+        self.sampler = Sampler(sheets, held)
+
+    def draw(self, seed: int) -> Rendition | None:
+        """The same for the same seed."""
+        random = np.random.default_rng(seed)
+        if random.random() < POP_SHARE:
+            return self.songs[int(random.integers(0, len(self.songs)))].rendition(random)
+        return self.sampler.rendition(seed)
+
+
+def packed(r: Rendition) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features in half precision; times; position, log period and metre."""
+    truth = np.stack([r.position, np.log2(r.period_s), r.metre], axis=1).astype(np.float32)
+    return r.onsets.features.astype(np.float16), r.onsets.times_s.astype(np.float32), truth
+
+
+def make_forever(renditions: Renditions, first: int, every: int, out) -> None:  # type: ignore[no-untyped-def]
+    """A worker: stretches of renditions, eight at a time."""
+    seed, batch = first, []
+    random = np.random.default_rng(first)
+    while True:
+        r = renditions.draw(seed)
+        seed += every
+        if r is None:
             continue
-        sampler = Sampler(sheets, is_held)
-        made = [r for s in range(count) if (r := sampler.rendition(s + 1_000_000 * is_held)) is not None]
-        made += [r for song in songs if (r := pop909(song)) is not None] * (1 if is_held else 2)
-        Data.write(folder, made)
-        print(name, len(made), "renditions,", sum(len(r.position) for r in made), "onsets", flush=True)
+        x, t, y = packed(r)
+        a = 0
+        while a == 0 or a + CHUNK // 2 < len(t):
+            start = min(a, max(len(t) - CHUNK, 0))
+            if a == 0 and len(t) > CHUNK:
+                start = int(random.integers(0, len(t) - CHUNK + 1)) % CHUNK
+            b = min(start + CHUNK, len(t))
+            batch.append((x[start:b], t[start:b] - t[start], y[start:b]))
+            a = start + CHUNK
+        if len(batch) >= 8:
+            out.put(stacked(batch))
+            batch = []
+
+
+def stacked(chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], size: int = CHUNK) -> tuple[np.ndarray, ...]:
+    """Chunks padded to one length: features, times, truth, lengths."""
+    x = np.zeros((len(chunks), size, WIDTH), dtype=np.float16)
+    t = np.zeros((len(chunks), size), dtype=np.float32)
+    y = np.zeros((len(chunks), size, 3), dtype=np.float32)
+    for k, (features, times, truth) in enumerate(chunks):
+        x[k, : len(times)], t[k, : len(times)], y[k, : len(times)] = features, times, truth
+    return x, t, y, np.array([len(c[1]) for c in chunks])
+
+
+# ------------------------------------------------------------------ the net
 
 
 class Net(nn.Module):
     """The same as `rhythm_net.read_rhythm`, for training."""
 
-    def __init__(self) -> None:
+    def __init__(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
         super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
         self.enter = nn.Linear(WIDTH, HIDDEN)
-        self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in DILATIONS)
-        self.convs = nn.ModuleList(nn.Conv1d(HIDDEN, HIDDEN, 3, dilation=d, padding=d) for d in DILATIONS)
-        self.contexts = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in CONTEXT_AFTER)
-        self.spreads = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN, bias=False) for _ in CONTEXT_AFTER)
+        self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in LAYERS)
+        self.convs = nn.ModuleDict({str(k): nn.Linear(3 * HIDDEN, HIDDEN) for k, d in enumerate(LAYERS) if d})
+        self.looks = nn.ModuleDict(
+            {str(k): nn.Linear(HIDDEN, 3 * HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
+        self.mixes = nn.ModuleDict(
+            {str(k): nn.Linear(HIDDEN, HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
         self.norm = nn.LayerNorm(HIDDEN)
         self.leave = nn.Linear(HIDDEN, 3 + len(METRES) * len(PERIODS_S))
         self.drop = nn.Dropout(0.1)  # of features, so that no piece is known by heart
+        self.forget = nn.Dropout(0.05)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`x` (batch, n, WIDTH) normalised; `mask` (batch, n, 1), 0 beyond the end."""
+    def forward(self, x: torch.Tensor, times: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        """`x` (batch, n, WIDTH), `times` (batch, n) seconds, `length` (batch,) without padding."""
+        n = x.shape[1]
+        at = torch.arange(n, device=x.device)
+        mask = (at < length[:, None])[..., None]
+        x = ((x.float() - self.mean) / self.scale).clamp(-5.0, 5.0)
         x = self.enter(self.drop(x)) * mask
-        c = 0
-        for k, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            h = torch.relu(norm(x)) * mask
-            x = (x + conv(h.transpose(1, 2)).transpose(1, 2)) * mask
-            if k in CONTEXT_AFTER:
-                x = (x + self.spreads[c](torch.relu(self.contexts[c](around(x, mask))))) * mask
-                c += 1
+        waves = torch.as_tensor(WAVES_S, device=x.device)
+        turn = torch.polar(torch.ones_like(times[..., None] * waves.float()),
+                           (2 * np.pi * times[..., None].double() / waves).float())
+        seen = ((at[:, None] - at).abs() <= REACH) & mask[:, None, :, 0]
+        seen = (seen | torch.eye(n, dtype=torch.bool, device=x.device))[:, None]
+        for k, dilation in enumerate(LAYERS):
+            h = self.norms[k](x) * mask
+            if dilation:
+                h = torch.relu(h)
+                before = F.pad(h, (0, 0, dilation, 0))[:, :n]
+                after = F.pad(h, (0, 0, 0, dilation))[:, dilation:]
+                x = (x + self.forget(self.convs[str(k)](torch.cat([before, h, after], dim=-1)))) * mask
+            else:
+                q, key, v = (part.reshape(*part.shape[:2], HEADS, -1).transpose(1, 2)
+                             for part in self.looks[str(k)](h).chunk(3, dim=-1))
+                q, key = turned(q, turn), turned(key, turn)
+                looked = F.scaled_dot_product_attention(q.to(v.dtype), key.to(v.dtype), v, attn_mask=seen)
+                x = (x + self.forget(self.mixes[str(k)](looked.transpose(1, 2).reshape(x.shape)))) * mask
         return self.leave(torch.relu(self.norm(x)))
 
-    def export(self, mean: np.ndarray, scale: np.ndarray, path: Path) -> None:
+    def export(self, path: Path) -> None:
         """Weights as `rhythm_net` reads them, in half precision."""
-        out = {"mean": mean, "scale": scale}
+        out = {"mean": self.mean, "scale": self.scale}
 
         def put(name: str, layer: nn.Module) -> None:
-            weight = layer.weight.detach().numpy()
-            if weight.ndim == 3:  # (out, in, tap) -> (tap * in, out)
-                weight = weight.transpose(2, 1, 0).reshape(-1, weight.shape[0])
-            elif weight.ndim == 2:
-                weight = weight.T
-            out[f"{name}.weight"] = weight
+            out[f"{name}.weight"] = layer.weight.detach().T if layer.weight.ndim == 2 else layer.weight.detach()
             if layer.bias is not None:
-                out[f"{name}.bias"] = layer.bias.detach().numpy()
+                out[f"{name}.bias"] = layer.bias.detach()
 
         put("in", self.enter)
-        for k in range(len(DILATIONS)):
+        for k, dilation in enumerate(LAYERS):
             put(f"norm{k}", self.norms[k])
-            put(f"conv{k}", self.convs[k])
-        for k in range(len(CONTEXT_AFTER)):
-            put(f"context{k}", self.contexts[k])
-            put(f"spread{k}", self.spreads[k])
+            if dilation:
+                put(f"conv{k}", self.convs[str(k)])
+            else:
+                put(f"look{k}", self.looks[str(k)])
+                put(f"mix{k}", self.mixes[str(k)])
         put("norm", self.norm)
         put("out", self.leave)
-        np.savez_compressed(path, **{k: v.astype(np.float16) for k, v in out.items()})
+        np.savez_compressed(path, **{k: v.float().cpu().numpy().astype(np.float16) for k, v in out.items()})
 
 
-def around(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over up to CONTEXT places to either side."""
-    n = x.shape[1]
-    total = torch.cat([torch.zeros_like(x[:, :1]), torch.cumsum(x, dim=1)], dim=1)
-    count = torch.cat([torch.zeros_like(mask[:, :1]), torch.cumsum(mask, dim=1)], dim=1)
-    at = torch.arange(n)
-    lo, hi = (at - CONTEXT).clamp(min=0), (at + CONTEXT + 1).clamp(max=n)
-    return (total[:, hi] - total[:, lo]) / (count[:, hi] - count[:, lo]).clamp(min=1)
+def turned(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """Halves of the last axis as real and imaginary parts, turned by each onset's time."""
+    z = torch.complex(*(part.float().contiguous() for part in x.chunk(2, dim=-1))) * turn[:, None]
+    return torch.cat([z.real, z.imag], dim=-1)
 
 
-def batch_of(chunks: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray, scale: np.ndarray):  # type: ignore[no-untyped-def]
-    """Tensors of padded chunks: features, mask, position, joint metre-and-period target."""
-    n = max(len(y) for _, y in chunks)
-    x = np.zeros((len(chunks), n, WIDTH), dtype=np.float32)
-    mask = np.zeros((len(chunks), n, 1), dtype=np.float32)
-    position = np.zeros((len(chunks), n), dtype=np.int64)
-    joint = np.zeros((len(chunks), n, len(METRES) * len(PERIODS_S)), dtype=np.float32)
-    for k, (features, y) in enumerate(chunks):
-        m = len(y)
-        x[k, :m] = np.clip((features.astype(np.float32) - mean) / scale, -5.0, 5.0)
-        mask[k, :m] = 1.0
-        position[k, :m] = y[:, 0]
-        place = np.clip((y[:, 1] - np.log2(PERIODS_S[0])) * 4.0, 0.0, len(PERIODS_S) - 1.001)
-        low = place.astype(np.int64)
-        column = y[:, 2].astype(np.int64) * len(PERIODS_S) + low
-        rows = np.arange(m)
-        joint[k, rows, column] = 1.0 - (place - low)
-        joint[k, rows, column + 1] = place - low
-    return torch.from_numpy(x), torch.from_numpy(mask), torch.from_numpy(position), torch.from_numpy(joint)
-
-
-def losses(net: Net, batch) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[no-untyped-def]
+def losses(y: torch.Tensor, truth: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cross entropies of position and of metre with tempo."""
-    x, mask, position, joint = batch
-    y = net(x, mask)
-    m = mask[..., 0]
     y = y.float()
-    where = -torch.log_softmax(y[..., :3], -1).gather(-1, position[..., None])[..., 0]
-    tempo = -(torch.log_softmax(y[..., 3:], -1) * joint).sum(-1)
-    return (where * m).sum() / m.sum(), (tempo * m).sum() / m.sum()
+    m = torch.arange(y.shape[1], device=y.device) < length[:, None]
+    where = F.cross_entropy(y[..., :3][m], truth[..., 0][m].long())
+    place = ((truth[..., 1][m] - float(np.log2(PERIODS_S[0]))) * 4.0).clamp(0.0, len(PERIODS_S) - 1.001)
+    low = place.long()
+    column = truth[..., 2][m].long() * len(PERIODS_S) + low
+    log = torch.log_softmax(y[..., 3:][m], -1)
+    high = place - low
+    tempo = -(log.gather(1, column[:, None])[:, 0] * (1 - high) + log.gather(1, column[:, None] + 1)[:, 0] * high)
+    return where, tempo.mean()
 
 
-def validate(net: Net, data: Data, mean: np.ndarray, scale: np.ndarray) -> str:
+@torch.no_grad()
+def validate(net: Net, held: list[tuple[np.ndarray, np.ndarray, np.ndarray]], device: torch.device) -> str:
     """Losses and accuracies on what was held out, a line."""
     net.eval()
     sums = np.zeros(6)
-    with torch.no_grad():
-        for k in range(0, len(data.starts) - 1, 2):
-            a = int(data.starts[k])
-            b = min(int(data.starts[k + 1]), a + 600)
-            batch = batch_of([(data.x[a:b], data.y[a:b])], mean, scale)
-            where, tempo = losses(net, batch)
-            y = net(batch[0], batch[1])[0]
-            joint = torch.log_softmax(y[:, 3:], -1).mean(0).reshape(len(METRES), len(PERIODS_S)).exp()
-            truth = int(np.median(data.y[a:b, 2]))
-            mass = torch.logsumexp(torch.log_softmax(y[:, 3:], -1).reshape(-1, len(METRES), len(PERIODS_S)), 2).mean(0)
-            period = np.argmax(joint.sum(0).numpy())
-            true_period = (np.median(data.y[a:b, 1]) - np.log2(PERIODS_S[0])) * 4
-            sums += [1, where, tempo, float((y[:, :3].argmax(-1) == batch[2][0]).float().mean()),
-                     float(int(mass.argmax()) == truth), float(abs(period - true_period) < 1.6)]
+    for x, t, truth in held:
+        y = net(*(torch.as_tensor(a[None], device=device) for a in (x, t)), torch.tensor([len(t)], device=device))
+        where, tempo = losses(y, torch.as_tensor(truth[None], device=device), torch.tensor([len(t)], device=device))
+        log = torch.log_softmax(y[0, :, 3:].float(), -1).reshape(-1, len(METRES), len(PERIODS_S))
+        metre = int(torch.logsumexp(log, 2).mean(0).argmax())
+        period = int(log.mean(0).exp().sum(0).argmax())
+        true_period = (np.median(truth[:, 1]) - np.log2(PERIODS_S[0])) * 4
+        right = (y[0, :, :3].argmax(-1).cpu().numpy() == truth[:, 0]).mean()
+        sums += [1, float(where), float(tempo), right, metre == int(np.median(truth[:, 2])), abs(period - true_period) < 1.6]
     net.train()
     s = sums / sums[0]
-    return (f"held out: position {s[1]:.3f}, tempo {s[2]:.3f}; "
-            f"right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}")
+    return (f"position {s[1]:.3f}, tempo {s[2]:.3f}; right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}")
+
+
+# ------------------------------------------------------------------ training
 
 
 def train(args: argparse.Namespace) -> None:
-    """One cycle of Adam under a falling step size."""
+    """One cycle of Adam under a falling step size, for so many minutes."""
+    sheets, songs = prepare(args)
+    if args.prepare:
+        return
+    began = time.time()
+    learn, out = Renditions(sheets, songs, held=False), Renditions(sheets, songs, held=True)
+    learn.draw(0)  # compiles what the workers share
+    stream = multiprocessing.Queue(maxsize=64)
+    workers = [multiprocessing.Process(target=make_forever, args=(learn, args.seed * 10_000_000 + k, args.workers, stream),
+                                       daemon=True) for k in range(args.workers)]
+    for worker in workers:
+        worker.start()
+    simulated = [packed(r) for s in range(HELD_PIECES) if (r := out.sampler.rendition(9_000_000_000 + s)) is not None]
+    played = [packed(r) for song in out.songs if (r := song.rendition()) is not None]
+    simulated, played = ([tuple(a[:1200] for a in p) for p in pieces] for pieces in (simulated, played))
+    print(f"{time.time() - began:.0f} s: {len(simulated)} pieces, {len(played)} songs held out", flush=True)
+
     torch.manual_seed(args.seed)
-    torch.set_num_threads(1)
-    random = np.random.default_rng(args.seed)
-    data, held = Data(args.cache / "train"), Data(args.cache / "held")
-    some = np.asarray(data.x[:: max(len(data.x) // 40000, 1)], dtype=np.float32)
-    mean, scale = some.mean(0), some.std(0) + 0.05
-    net = Net()
-    print(sum(p.numel() for p in net.parameters()), "weights", flush=True)
-    if args.resume:
-        net.load_state_dict(torch.load(args.cache / "net.pt"))
-    best = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.02)
-    began, step, shown = time.time(), 0, time.time()
-    smooth = Net()  # with the mean of the last hundred steps' weights
-    average = [p.detach().clone() for p in net.parameters()]
-    running = np.zeros(3)
-    for step in range(args.steps):
-        share = step / args.steps
-        for group in best.param_groups:
-            group["lr"] = args.rate * min(1.0, step / 200) * 0.5 * (1 + np.cos(np.pi * share)) + 1e-6
-        batch = batch_of([data.chunk(random) for _ in range(BATCH)], mean, scale)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            where, tempo = losses(net, batch)
-        best.zero_grad()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    sample = stacked_all([stream.get() for _ in range(40)])
+    inside = np.arange(CHUNK) < sample[3][:, None]
+    some = sample[0][inside].astype(np.float32)
+    net = Net(torch.as_tensor(some.mean(0)), torch.as_tensor(some.std(0) + 0.05)).to(device)
+    smooth = Net(net.mean, net.scale).to(device)
+    smooth.load_state_dict(net.state_dict())
+    print(sum(p.numel() for p in net.parameters()), "weights on", device, flush=True)
+    adam = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.02, fused=device.type == "cuda")
+    pool = [torch.zeros((args.pool, *a.shape[1:]), dtype=torch.as_tensor(a).dtype, device=device) for a in sample]
+    filled, total = 0, 0
+
+    def keep(arrays: tuple[np.ndarray, ...]) -> None:
+        nonlocal filled, total
+        at = (total + np.arange(len(arrays[0]))) % args.pool
+        for store, array in zip(pool, arrays, strict=True):
+            store[torch.as_tensor(at, device=device)] = torch.as_tensor(array).to(device)
+        total += len(at)
+        filled = min(total, args.pool)
+
+    keep(sample)
+    started, shown, step = time.time(), time.time(), 0
+    running = torch.zeros(3, device=device)
+    budget = args.minutes * 60
+    while (share := (time.time() - started) / budget) < 1.0:
+        for _ in range(4):
+            try:
+                keep(stream.get_nowait())
+            except queue.Empty:
+                break
+        for group in adam.param_groups:
+            group["lr"] = args.rate * min(1.0, (step + 1) / 300) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
+        pick = torch.randint(0, filled, (args.batch,), device=device)
+        x, t, truth, length = (store[pick] for store in pool)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            y = net(x, t, length)
+        where, tempo = losses(y, truth, length)
+        adam.zero_grad()
         (where + 0.4 * tempo).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        best.step()
+        adam.step()
+        step += 1
         with torch.no_grad():
-            for slow, fast in zip(average, net.parameters(), strict=True):
-                slow.lerp_(fast, 0.01)
-        running += [1, float(where.detach()), float(tempo.detach())]
-        if time.time() - shown > 120 or step == args.steps - 1:
+            torch._foreach_lerp_(list(smooth.parameters()), list(net.parameters()), max(0.001, 1.0 / (step + 1)))
+        running += torch.stack([torch.ones((), device=device), where.detach(), tempo.detach()])
+        if time.time() - shown > args.show_s or time.time() - started >= budget:
             shown = time.time()
-            with torch.no_grad():
-                for slow, fast in zip(average, smooth.parameters(), strict=True):
-                    fast.copy_(slow)
-            print(f"{step + 1} steps, {shown - began:.0f} s, train {running[1] / running[0]:.3f} "
-                  f"{running[2] / running[0]:.3f}; {validate(smooth, held, mean, scale)}", flush=True)
-            running[:] = 0
-            torch.save(smooth.state_dict(), args.cache / "net.pt")
-            smooth.export(mean, scale, args.out)
+            mean = (running / running[0]).tolist()
+            print(f"{shown - started:.0f} s, {step} steps, {total} stretches, train {mean[1]:.3f} {mean[2]:.3f}\n"
+                  f"   simulated: {validate(smooth, simulated, device)}\n   played: {validate(smooth, played, device)}", flush=True)
+            running.zero_()
+            smooth.export(args.out)
+    for worker in workers:
+        worker.terminate()
+
+
+def stacked_all(batches: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Batches as one."""
+    return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with openewld and pop909")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for what is made on the way")
-    parser.add_argument("--pieces", type=int, default=6000, help="renditions to learn from")
-    parser.add_argument("--steps", type=int, default=3000, help="steps of training, about 3 a second on one core")
-    parser.add_argument("--rate", type=float, default=2e-3, help="step size")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with openewld and pop909")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the scores once they are read")
+    parser.add_argument("--prepare", action="store_true", help="only read the scores into the cache")
+    parser.add_argument("--minutes", type=float, default=7.0, help="of training")
+    parser.add_argument("--workers", type=int, default=1, help="processes that perform")
+    parser.add_argument("--batch", type=int, default=64, help="stretches a step")
+    parser.add_argument("--pool", type=int, default=2000, help="newest stretches to draw from")
+    parser.add_argument("--rate", type=float, default=1.2e-3, help="step size")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the net in the cache")
+    parser.add_argument("--show-s", type=float, default=60.0, help="how often to validate")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    args = parser.parse_args()
-    build(args)
-    train(args)
+    train(parser.parse_args())
 
 
 if __name__ == "__main__":

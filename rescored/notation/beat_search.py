@@ -21,6 +21,7 @@ BEATS = np.array([2, 3, 4, 2, 1, 2, 3, 4])  # in a measure of every metre of MET
 METRE_OF = np.repeat(np.arange(len(METRES)), BEATS)  # of every state
 PLACE_OF = np.concatenate([np.arange(b) for b in BEATS])
 FIRST = np.concatenate([[0], np.cumsum(BEATS)[:-1]])  # state of every metre's downbeat
+COMPOUND = np.array([int(m.split("/")[1]) >= 8 for m in METRES])  # beats of these divide in three
 STEPS = 24  # steps to an onset that are kept
 FAR = -1e9
 
@@ -39,6 +40,9 @@ class SearchWeights:
     change: float = 21.0  # another metre
     pickup: float = 1.0  # not to begin on a downbeat
     uncovered: float = 6.0  # before the first or after the last beat, per second
+    division: float = 0.5  # of how well the onsets between two beats divide them
+    inner: float = 1.0  # what an onset between two beats costs where its timing is as usual
+    unnatural: float = 2.0  # a beat that is divided against its metre: triplets, duplets
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +74,15 @@ def search(
     w = weights
     par = np.array([
         w.tempo, w.steady, w.jump, w.silent, w.silent_most, w.silent_downbeat, w.irregular, w.change, w.pickup,
-        w.uncovered,
+        w.uncovered, w.division, w.inner, w.unnatural,
     ])
     position = np.ascontiguousarray(evidence.position, dtype=np.float64)
     tempo = np.where(allowed[:, None], evidence.tempo, FAR)
     tempo -= tempo.max(axis=(1, 2), keepdims=True)  # the likeliest costs nothing
     times = evidence.times_s
     source, count = _steps(times, position, tempo, allowed, shortest_s, longest_s, par)
-    state, step, score = _viterbi(times, position, tempo, allowed, source, count, par)
+    division = _divisions(times, source, count, par)
+    state, step, score = _viterbi(times, position, tempo, allowed, source, count, division, par)
     return _unfold(times, state, step, source, count, score)
 
 
@@ -154,8 +159,109 @@ def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ig
     return source, count
 
 
+# Divisions of a beat: slots, whether ternary, how often (undivided beats count for both), and how often a
+# slot inside is struck. Plain numbers from general knowledge of written music.
+SLOTS = np.array([1, 2, 4, 8, 3, 6, 12])
+TERNARY = np.array([False, False, False, False, True, True, True])
+USUAL = np.log(np.array([0.30, 0.38, 0.26, 0.06, 0.45, 0.21, 0.04]))
+STRUCK = np.array([0.5, 0.93, 0.70, 0.55, 0.82, 0.68, 0.5])
+LEAST_SLOT_S = 0.035
+WORST = 6.0  # most that one deviation costs, in nats
+
+
 @njit(cache=True)
-def _viterbi(times, position, tempo, allowed, source, count, par):  # type: ignore[no-untyped-def]
+def _divisions(times, source, count, par):  # type: ignore[no-untyped-def]
+    """How well every step's onsets divide its beats in two (column 0) and in three (1), shape (n, STEPS, 2)."""
+    n = len(times)
+    out = np.zeros((n, STEPS, 2))
+    for i in range(n):
+        for e in range(STEPS):
+            if source[i, e] >= 0:
+                two, three = _divided(times, source[i, e], i, count[i, e], par)
+                out[i, e, 0] = par[10] * max(two, three - par[12])
+                out[i, e, 1] = par[10] * max(three, two - par[12])
+    return out
+
+
+@njit(cache=True)
+def _divided(times, j, i, beats, par):  # type: ignore[no-untyped-def]
+    """Log likelihoods of the onsets between `j` and `i`, `beats` beats apart, in binary and in ternary slots.
+
+    Each onset takes the slot before or after it and pays for its deviation and, above all, for the
+    change of the deviation since the onset before (0 at both ends): rubato within a beat is cheap,
+    another division is not.
+    """
+    start, period = times[j], (times[i] - times[j]) / beats
+    inner = i - j - 1
+    if inner == 0:
+        return beats * USUAL[0], beats * USUAL[0]
+    two, three = -1e9, -1e9
+    for d in range(len(SLOTS)):
+        slots = SLOTS[d]
+        unit = period / slots
+        if slots > 1 and (unit < LEAST_SLOT_S or slots > 4 * inner + 4):
+            continue
+        hit, miss = np.log(STRUCK[d]), np.log(1.0 - STRUCK[d])
+        spread = 0.03 + 0.10 * period
+        low, high = 0.0, -1e18  # best scores with the onset before on its lower or upper slot
+        slot_before, low_dev, high_dev, before = 0, 0.0, 0.0, 0.0
+        for m in range(j + 1, i):
+            x = times[m] - start
+            gap = x - before
+            drift = 0.015 + 0.16 * gap
+            slot = int(x / unit)
+            new_low, new_high = -1e18, -1e18
+            for up in range(2):
+                at = slot + up
+                dev = x - at * unit
+                z = dev / spread
+                here = par[11] - min(0.5 * z * z, WORST)
+                if at % slots == 0:
+                    here -= 3.0  # a beat that passes as silent
+                else:
+                    here += hit
+                best = -1e18
+                for up_before in range(2):
+                    base = low if up_before == 0 else high
+                    if base < -1e17:
+                        continue
+                    was = slot_before + up_before
+                    if at < was:
+                        continue
+                    if at == was:
+                        v = base - 3.0
+                    else:
+                        z = (dev - (low_dev if up_before == 0 else high_dev)) / drift
+                        skipped = at - was - 1
+                        beats_skipped = (at - 1) // slots - was // slots
+                        v = base - min(0.5 * z * z, WORST) + (skipped - beats_skipped) * miss
+                    best = max(best, v)
+                if up == 0:
+                    new_low = best + here
+                else:
+                    new_high = best + here
+            low, high = new_low, new_high
+            slot_before, low_dev, high_dev, before = slot, x - slot * unit, x - (slot + 1) * unit, x
+        gap = times[i] - start - before
+        drift = 0.015 + 0.16 * gap
+        top = -1e18
+        for up_before in range(2):
+            base, dev = (low, low_dev) if up_before == 0 else (high, high_dev)
+            z = dev / drift
+            was = slot_before + up_before
+            skipped = max(beats * slots - was - 1, 0)
+            beats_skipped = (beats * slots - 1) // slots - min(was, beats * slots - 1) // slots
+            top = max(top, base - min(0.5 * z * z, WORST) + (skipped - beats_skipped) * miss)
+        top += beats * USUAL[d]
+        if slots == 1 or not TERNARY[d]:
+            two = max(two, top)
+        if slots == 1 or TERNARY[d]:
+            three = max(three, top)
+    return two, three
+
+
+@njit(cache=True)
+def _viterbi(times, position, tempo, allowed, source, count, division, par):  # type: ignore[no-untyped-def]
     """Best state at the last beat, the pointers back, and the score."""
     n = len(times)
     states = len(METRE_OF)
@@ -203,7 +309,7 @@ def _viterbi(times, position, tempo, allowed, source, count, par):  # type: igno
                 if not allowed[s]:
                     continue
                 m = BEATS[s]
-                emission = base + par[0] * span * _at(tempo[i, s], period)
+                emission = base + par[0] * span * _at(tempo[i, s], period) + division[i, e, 1 if COMPOUND[s] else 0]
                 best_any, arg_any = -1e18, -1
                 for b in range(m):
                     x = FIRST[s] + b

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
@@ -34,6 +35,7 @@ FASTER = 1.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
+TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
@@ -51,13 +53,16 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     onsets = hear_onsets(
         onsets_s, performance.offsets_s[sounding], performance.pitches[sounding], performance.velocities[sounding]
     )
-    reading = read_rhythm(onsets.features)
+    reading = read_rhythm(onsets.times_s, onsets.features)
     evidence = _evidence(onsets.times_s, reading)
     evidence = _with_drums(evidence, hear_drums(performance))
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
+    if taps_s := _taps(settings.taps_s):
+        evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
-        evidence = _with_beat_one(evidence, settings.beat_one_s)
+        evidence, k = _with_onset(evidence, settings.beat_one_s, NEAR_S)
+        evidence.position[k] = (SURE, SURE, 0.0)
     report(0.5, "finding beats and measures")
     metres = METRES if settings.time_signature == "auto" else (settings.time_signature,)
     longest = 60.0 / settings.slowest_bpm
@@ -120,18 +125,46 @@ def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
     return replace(evidence, position=position)
 
 
-def _with_beat_one(evidence: Evidence, at_s: float) -> Evidence:
-    """A measure must begin at the onset that is meant, or at that time if there is none."""
+def _with_onset(evidence: Evidence, at_s: float, near_s: float) -> tuple[Evidence, int]:
+    """A copy, and the index of the onset that is meant by a time: one nearby, or a new one that is just there."""
     times, position, tempo = evidence.times_s, evidence.position.copy(), evidence.tempo
     k = int(np.argmin(np.abs(times - at_s)))
-    if abs(times[k] - at_s) > NEAR_S:
+    if abs(times[k] - at_s) > near_s:
         after = int(np.searchsorted(times, at_s))
         times = np.insert(times, after, at_s)
         position = np.insert(position, after, 0.0, axis=0)
         tempo = np.insert(tempo, after, tempo[k], axis=0)
         k = after
-    position[k] = (SURE, SURE, 0.0)
-    return Evidence(times, position, tempo)
+    return Evidence(times, position, tempo), k
+
+
+def _taps(text: str) -> list[float]:
+    """Tapped times, in order; raises SettingsError for what are no times."""
+    try:
+        taps_s = sorted({float(word) for word in text.replace(",", " ").split()})
+    except ValueError:
+        taps_s = [-1.0]
+    if taps_s and not (0.0 <= taps_s[0] and np.isfinite(taps_s[-1])):
+        raise SettingsError(f"metre.taps_s cannot be {text!r}.", "It takes times in seconds, separated by blanks.")
+    return taps_s
+
+
+def _with_taps(evidence: Evidence, taps_s: list[float]) -> Evidence:
+    """Beats fall where they were tapped, none between neighbouring taps, and elsewhere beats last about as long."""
+    step = float(np.median(np.diff(taps_s))) if len(taps_s) > 1 else 0.0
+    near_s = max(NEAR_S, 0.2 * step)  # fingers are less exact than pianists
+    for tap_s in taps_s:
+        evidence, k = _with_onset(evidence, tap_s, near_s)
+        evidence.position[k, 0] = SURE
+    if not step:
+        return evidence
+    times, position = evidence.times_s, evidence.position
+    for a, b in pairwise(taps_s):
+        if b - a < 1.6 * step:
+            between = (times > a + near_s) & (times < b - near_s)
+            position[between, 1:] = SURE
+    off = np.abs(np.log2(PERIODS_S / step))
+    return replace(evidence, tempo=evidence.tempo - TAPPED * np.maximum(off - 0.3, 0.0))
 
 
 def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:

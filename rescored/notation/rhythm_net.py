@@ -1,7 +1,8 @@
 """A small network that reads onsets as a musician does: where beats and downbeats fall, and in which metre.
 
-A temporal convolution over onset clusters (Bai, Kolter & Koltun 2018) with residual blocks of growing
-dilation and a mean over the surrounding minute, about 280,000 weights, learned by
+Temporal convolutions of growing dilation over onset clusters (Bai, Kolter & Koltun 2018) alternate with
+attention to the onsets around, whose rotary positions are times (after Su et al. 2021), so that it can
+look a beat or a measure back whatever is struck between. About 1.7 million weights, learned by
 `tools/train_metre.py`. Inference is plain NumPy.
 """
 
@@ -14,12 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..music import Floats
+
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s
-HIDDEN = 80
-DILATIONS = (1, 2, 4, 8, 16, 32, 64, 1, 2, 4, 8)
-CONTEXT_AFTER = (3, 7)  # blocks that are followed by a look at the wider context
-CONTEXT = 192  # onsets to either side
+HIDDEN = 160
+LAYERS = (1, 2, 4, 8, 0, 1, 2, 4, 8, 16, 0, 1, 2, 4, 8, 16, 32, 0, 1, 2, 4)  # dilations; 0 = attention
+HEADS = 5
+REACH = 256  # onsets to either side that attention sees
+WAVES_S = 0.2 * 2.0 ** (np.arange(HIDDEN // HEADS // 2) / 2.0)  # of the rotary positions: 0.2 to 36 s
 WEIGHTS = Path(__file__).with_name("rhythm_net.npz")
 
 Floats32 = NDArray[np.float32]
@@ -33,18 +37,17 @@ class Reading:
     tempo: Floats32  # (n, metres, periods): the metre together with the length of its beat
 
 
-def read_rhythm(features: Floats32) -> Reading:
-    """What the network makes of onsets; `features` as from `rhythm_features.hear_onsets`, (n, WIDTH)."""
+def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
+    """What the network makes of onsets, as from `rhythm_features.hear_onsets`: (n,) and (n, WIDTH)."""
     w = _weights()
     x = np.clip((features - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
-    contexts = iter(range(len(CONTEXT_AFTER)))
-    for k, dilation in enumerate(DILATIONS):
-        h = np.maximum(_normed(x) * w[f"norm{k}.weight"] + w[f"norm{k}.bias"], 0.0)
-        x = x + _shifted(h, dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
-        if k in CONTEXT_AFTER:
-            c = next(contexts)
-            wide = np.maximum(_around(x) @ w[f"context{c}.weight"] + w[f"context{c}.bias"], 0.0)
-            x = x + wide @ w[f"spread{c}.weight"]
+    turn = np.exp(2j * np.pi * times_s[:, None] / WAVES_S).astype(np.complex64)
+    for k, dilation in enumerate(LAYERS):
+        h = _normed(x) * w[f"norm{k}.weight"] + w[f"norm{k}.bias"]
+        if dilation:
+            x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
+        else:
+            x = x + _attended(h @ w[f"look{k}.weight"], turn) @ w[f"mix{k}.weight"]
     y = np.maximum(_normed(x) * w["norm.weight"] + w["norm.bias"], 0.0) @ w["out.weight"] + w["out.bias"]
     tempo = _log_softmax(y[:, 3:]).reshape(len(y), len(METRES), len(PERIODS_S))
     return Reading(_log_softmax(y[:, :3]), tempo)
@@ -71,12 +74,28 @@ def _shifted(x: Floats32, by: int) -> Floats32:
     return out
 
 
-def _around(x: Floats32) -> Floats32:
-    """Mean over up to `CONTEXT` rows to either side."""
-    n = len(x)
-    total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0, dtype=np.float64)])
-    lo, hi = np.maximum(np.arange(n) - CONTEXT, 0), np.minimum(np.arange(n) + CONTEXT + 1, n)
-    return np.asarray((total[hi] - total[lo]) / (hi - lo)[:, None], dtype=np.float32)
+def _attended(qkv: Floats32, turn: NDArray[np.complex64]) -> Floats32:
+    """Attention of every onset to those within `REACH`, block by block; `qkv` (n, 3 * HIDDEN)."""
+    n, size = len(qkv), HIDDEN // HEADS
+    query, key, value = (x.reshape(n, HEADS, size).transpose(1, 0, 2) for x in np.split(qkv, 3, axis=1))
+    query, key = _turned(query, turn) / np.float32(np.sqrt(size)), _turned(key, turn)
+    out = np.empty((n, HEADS, size), dtype=np.float32)
+    for a in range(0, n, REACH):
+        b, lo, hi = min(a + REACH, n), max(a - REACH, 0), min(a + 2 * REACH, n)
+        far = np.abs(np.arange(a, b)[:, None] - np.arange(lo, hi)) > REACH
+        score = query[:, a:b] @ key[:, lo:hi].transpose(0, 2, 1)
+        score[:, far] = -np.inf
+        share = np.exp(score - score.max(axis=2, keepdims=True))
+        share /= share.sum(axis=2, keepdims=True)
+        out[a:b] = (share @ value[:, lo:hi]).transpose(1, 0, 2)
+    return out.reshape(n, HIDDEN)
+
+
+def _turned(x: Floats32, turn: NDArray[np.complex64]) -> Floats32:
+    """Halves of the last axis as real and imaginary parts, turned by each onset's time."""
+    half = x.shape[2] // 2
+    z = (x[..., :half] + 1j * x[..., half:]) * turn
+    return np.concatenate([z.real, z.imag], axis=2)
 
 
 def _log_softmax(x: Floats32) -> Floats32:

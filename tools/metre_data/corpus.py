@@ -96,15 +96,19 @@ def sheet_of(score: object, name: str, style: str) -> Sheet | None:
     return Sheet(name, style, table[:, 0], table[:, 1], pitch, number, bars, end, chords)
 
 
-def _corpus_files() -> Iterator[tuple[str, Path]]:
+def _root() -> Path:
     import music21 as m21
 
-    root = Path(m21.__file__).parent / "corpus"
+    return Path(m21.__file__).parent / "corpus"
+
+
+def _corpus_files() -> Iterator[tuple[str, Path]]:
+    root = _root()
     for folder, style in CORPUS.items():
-        seen: set[str] = set()
+        seen: set[Path] = set()
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in {".mxl", ".xml", ".musicxml", ".krn"} and path.stem not in seen:
-                seen.add(path.stem)
+            if path.suffix in {".mxl", ".xml", ".musicxml", ".krn"} and path.with_suffix("") not in seen:
+                seen.add(path.with_suffix(""))
                 yield style, path
 
 
@@ -146,7 +150,7 @@ def read_all(cache: Path, openewld: Path) -> list[Sheet]:
         add(str(path), path.stem, "lead")
     print("lead sheets:", len(sheets), flush=True)
     for style, path in _corpus_files():
-        add(str(path), f"{path.parent.name}/{path.stem}", style)
+        add(str(path), f"{path.relative_to(_root()).with_suffix('')}", style)
     print("with the corpus:", len(sheets), flush=True)
     for name, text in _tunes():
         add(text, name, "tune", format="abc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,16 @@ from rescored.notation.rhythm_net import METRES
 
 from . import textures
 from .corpus import Chord, Sheet
-from .simulate import Rendition, label, render
+from .simulate import Rendition, bent_time, label, render
 from .textures import Piece
 
 Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.15, "3/4": 0.22, "4/4": 0.35, "2/2": 0.06, "3/8": 0.03, "6/8": 0.10, "9/8": 0.04, "12/8": 0.05}
-KINDS = {"written": 0.20, "chorale": 0.04, "accompanied": 0.26, "prelude": 0.19, "song": 0.18, "counterpoint": 0.13}
+KINDS = {"written": 0.30, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.18, "song": 0.16, "counterpoint": 0.11}
 MEDLEYS = 0.45  # share of the pieces that change their texture
-HELD_OUT_COMPOSERS = ("mozart", "joplin", "chopin", "schumann_robert", "cpebach")
+HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
 
 
 def held_out(name: str) -> bool:
@@ -49,8 +50,9 @@ class Sampler:
             bar = sheet.bars[len(sheet.bars) // 2]
             group = "chorale" if sheet.style == "chorale" else "tune" if sheet.style in ("tune", "lead") else "written"
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"].append(sheet)
-            if sheet.style == "lead":  # as rare as they are good: they count as several tunes
-                self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * 3
+            # lead sheets are as rare as they are good, and long scores hold many excerpts: they count several times
+            more = 3 if sheet.style == "lead" else len(sheet.onset_ql) // 2500 if group == "written" else 0
+            self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * more
         self.progressions = [p for p in self.progressions if len(p) > 12]
 
     def draw(self, random: Random) -> Piece:
@@ -110,7 +112,7 @@ def read_midi(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return table[:, 0], table[:, 2], table[:, 1].astype(np.int64), table[:, 3].astype(np.int64)
 
 
-def pop909(folder: Path) -> Rendition | None:
+def pop909(folder: Path) -> Song | None:
     """A song of POP909 with its annotated beats; None where they are neither in fours nor in threes."""
     table = np.loadtxt(folder / "beat_midi.txt")
     beats, half, down = table[:, 0], table[:, 1] > 0.5, table[:, 2] > 0.5
@@ -120,17 +122,55 @@ def pop909(folder: Path) -> Rendition | None:
     per_bar = int(np.bincount(steps).argmax())
     if (steps == per_bar).mean() < 0.8 or per_bar not in (3, 4):
         return None
-    down = down if down.sum() > 8 else half
-    notes = read_midi(folder / "performance.mid")
-    keep = (notes[0] >= beats[0] - 0.1) & (notes[0] < beats[-1] + 0.1)
-    notes = tuple(x[keep] for x in notes)  # type: ignore[assignment]
-    count = np.arange(len(beats), dtype=float)
+    return Song(folder.name, *read_midi(folder / "performance.mid"), beats, down if down.sum() > 8 else half, per_bar)
 
-    def seconds_at(ql: np.ndarray) -> np.ndarray:
-        return np.interp(ql, count, beats)
 
-    period = np.gradient(beats)
-    place = np.interp(notes[0], beats, count)  # an onset near a beat is on it
-    ql = np.where(np.abs(place - np.round(place)) * 0.6 < 0.06, np.round(place), place)
-    metre = np.full(len(beats), METRES.index(f"{per_bar}/4"))
-    return label(folder.name, notes, ql, count, down, metre, period, seconds_at)
+@dataclass
+class Song:
+    """A played song and where its beats fall: notes of shape (n,), beats of shape (b,)."""
+
+    name: str
+    onset_s: np.ndarray
+    offset_s: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    beats_s: np.ndarray
+    down: np.ndarray
+    per_bar: int
+
+    def rendition(self, random: Random | None = None) -> Rendition | None:
+        """As it was played, or with `random` a stretch of it in another key, tempo and manner."""
+        beats, down = self.beats_s, self.down
+        a, b = 0, len(beats) - 1
+        if random is not None and len(beats) > 80:
+            a = int(random.integers(0, len(beats) - 64))
+            b = min(a + int(random.integers(64, 240)), len(beats) - 1)
+        keep = (self.onset_s >= beats[a] - 0.1) & (self.onset_s < beats[b] - 0.02)
+        if keep.sum() < 24:
+            return None
+        begin, end, pitch, velocity = (x[keep] for x in (self.onset_s, self.offset_s, self.pitch, self.velocity))
+        beats, down = beats[a : b + 1], down[a : b + 1]
+        count = np.arange(len(beats), dtype=float)
+        place = np.interp(begin, beats, count)  # an onset near a beat is on it
+        ql = np.where(np.abs(place - np.round(place)) * 0.6 < 0.06, np.round(place), place)
+        if random is not None:
+            start = min(begin.min(), beats[0])
+            stretch = float(np.exp(random.normal(0.0, 0.15)))
+            begin, end, beats = ((x - start) * stretch for x in (begin, end, beats))
+            at, bent = bent_time(beats[down], float(end.max()) + 5.0, random)
+            begin, end, beats = (np.interp(x, at, bent) for x in (begin, end, beats))
+            begin = begin + random.normal(0.0, 0.001 * random.uniform(0.0, 15.0), len(begin))
+            kept = random.random(len(begin)) > (random.uniform(0.0, 0.1) if random.random() < 0.5 else 0.0)
+            begin, end, pitch, velocity, ql = (x[kept] for x in (begin, end, pitch, velocity, ql))
+            pitch = np.clip(pitch + int(random.integers(-6, 7)), 21, 108)
+            velocity = np.clip(velocity + random.normal(0.0, random.uniform(0.0, 8.0), len(begin)), 5, 127).astype(np.int64)
+            begin = np.maximum(begin, 0.0)
+            end = np.maximum(end, begin + 0.02)
+        order = np.lexsort((pitch, begin))
+        notes = tuple(x[order] for x in (begin, end, pitch, velocity))
+
+        def seconds_at(places: np.ndarray) -> np.ndarray:
+            return np.interp(places, count, beats)
+
+        metre = np.full(len(beats), METRES.index(f"{self.per_bar}/4"))
+        return label(self.name, notes, ql[order], count, down, metre, np.gradient(beats), seconds_at)

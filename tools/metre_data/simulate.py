@@ -47,7 +47,7 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     by_speed = np.log(0.23 * (fast / 0.5) ** 0.75 * beat_ql(bar) / fast)
     trust = spread**-2, 0.35**-2
     usual_log = (trust[0] * np.log(usual) + trust[1] * by_speed) / sum(trust)
-    unusual = 0.6 if random.random() < 0.2 else 0.28
+    unusual = 0.65 if random.random() < 0.25 else 0.32
     length = np.exp(usual_log + random.normal(0.0, unusual))
     shortest = 0.065 * beat_ql(bar) / fast  # no more than 15 notes a second
     return float(np.clip(max(length, shortest), 0.18, 4.5))
@@ -68,6 +68,26 @@ def random_style(random: Random) -> Style:
     )
 
 
+def bent_time(downbeats_s: np.ndarray, end_s: float, random: Random) -> tuple[np.ndarray, np.ndarray]:
+    """Freedom that no score shows, as a map of times (from, to): notes and beats leaned upon or hurried, phrases that
+    surge and linger, breaths before a measure, and now and then another tempo from some measure on."""
+    free = float(random.beta(1.0, 1.8))
+    at = np.arange(0.0, end_s + 1.0, 0.05)
+    rate = np.zeros(len(at))
+    for scale_s, most in ((0.35, 0.14), (1.2, 0.22), (5.0, 0.30)):
+        knots = np.arange(0.0, end_s + 2 * scale_s + 1.0, scale_s)
+        rate += np.interp(at, knots, random.normal(0.0, most * free * random.random(), len(knots)))
+    if len(downbeats_s) > 12 and random.random() < 0.2:
+        for start in random.choice(downbeats_s[4:-4], int(random.integers(1, 3))):
+            rate += np.where(at >= start, random.normal(0.0, 0.22), 0.0)
+    step = 0.05 * np.exp(-np.clip(rate, -0.9, 0.9))
+    if len(downbeats_s) > 4 and random.random() < 0.5 * free + 0.1:
+        share = random.uniform(0.03, 0.2)
+        for start in downbeats_s[random.random(len(downbeats_s)) < share]:
+            step[min(int(max(start - 0.1, 0.0) / 0.05), len(step) - 1)] += random.gamma(2.0, 0.12)
+    return at, np.concatenate([[0.0], np.cumsum(step)[:-1]])
+
+
 def render(piece: Piece, random: Random) -> Rendition | None:
     """Perform a piece with random tempo, key, manner and mistakes; None if too little is left of it."""
     if len(piece.notes) < 24:
@@ -84,7 +104,15 @@ def render(piece: Piece, random: Random) -> Rendition | None:
     played = perform(onset, length, pitch, bpm=60.0 / beat_s, beat_ql=beat_ql(middle), measures_ql=starts, style=style,
                      seed=int(random.integers(2**31)), melody=melody.astype(bool) if random.random() < 0.8 else None,
                      fermatas_ql=fermatas)
-    ql, begin, end = onset.astype(float), played.onset_s, played.offset_s
+    raw_at, bent = bent_time(played.seconds_at(starts), float(played.offset_s.max()) + 5.0, random)
+
+    def seconds_at(places: np.ndarray) -> np.ndarray:
+        """Times of places in the score, freedom included."""
+        raw = played.seconds_at(places)
+        return np.interp(raw, raw_at, bent) + np.minimum(raw, 0.0)
+
+    ql = onset.astype(float)
+    begin, end = (np.interp(x, raw_at, bent) for x in (played.onset_s, played.offset_s))
     velocity = played.velocity.astype(float)
     ql, begin, end, pitch, velocity = _ornaments(ql, begin, end, pitch, velocity, melody.astype(bool), random)
     ql, begin, end, pitch, velocity = _mistakes(ql, begin, end, pitch, velocity, random)
@@ -92,8 +120,8 @@ def render(piece: Piece, random: Random) -> Rendition | None:
         velocity[:] = 70.0
     order = np.lexsort((pitch, begin))
     notes = (begin[order], end[order], pitch[order].astype(np.int64), velocity[order].astype(np.int64))
-    beats, is_down, metre_of, period = _beats(piece, played.seconds_at)
-    return label(piece.name, notes, ql[order], beats, is_down, metre_of, period, played.seconds_at)
+    beats, is_down, metre_of, period = _beats(piece, seconds_at)
+    return label(piece.name, notes, ql[order], beats, is_down, metre_of, period, seconds_at)
 
 
 def _beats(piece: Piece, seconds_at):  # type: ignore[no-untyped-def]

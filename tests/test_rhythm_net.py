@@ -1,0 +1,36 @@
+"""The reading of onsets: what runs is what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rescored.notation import rhythm_net
+from rescored.notation.rhythm_features import WIDTH
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
+    import train_metre
+
+    torch.manual_seed(0)
+    net = train_metre.Net(torch.zeros(WIDTH), torch.ones(WIDTH)).eval()
+    net.export(tmp_path / "net.npz")
+    random = np.random.default_rng(0)
+    times = np.cumsum(random.uniform(0.05, 0.5, 700))  # more than one block of attention
+    features = random.normal(size=(700, WIDTH)).astype(np.float32)
+    monkeypatch.setattr(rhythm_net, "WEIGHTS", tmp_path / "net.npz")
+    rhythm_net._weights.cache_clear()
+    try:
+        reading = rhythm_net.read_rhythm(times, features)
+    finally:
+        rhythm_net._weights.cache_clear()
+    with torch.no_grad():
+        out = net(torch.from_numpy(features)[None], torch.from_numpy(times.astype(np.float32))[None], torch.tensor([700]))
+    expected = torch.log_softmax(out[0, :, :3], -1).numpy()
+    assert np.abs(reading.position - expected).max() < 0.02
