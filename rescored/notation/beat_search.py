@@ -31,12 +31,12 @@ class SearchWeights:
     """Costs in nats, tuned on scores and songs that the network has not seen."""
 
     tempo: float = 0.6  # of the network's metre and beat length, per second
-    steady: float = 0.10  # spread of the log ratio of neighbouring beats
+    steady: float = 0.15  # spread of the log ratio of neighbouring beats
     jump: float = 5.0  # most that a change of tempo costs
     silent: float = 1.3  # a beat without onset
     silent_most: float = 9.0  # a long rest
     silent_downbeat: float = 1.0  # in addition
-    irregular: float = 13.5  # a measure that is cut short or goes on
+    irregular: float = 20.0  # a measure that is cut short or goes on
     change: float = 21.0  # another metre
     pickup: float = 1.0  # not to begin on a downbeat
     uncovered: float = 6.0  # before the first or after the last beat, per second

@@ -30,7 +30,7 @@ from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 PLACES = 1.5  # weight of where beats and downbeats fall
 TEMPI = 0.6  # weight of metre and beat length
 OFTENER = np.log(np.array([0.14, 0.22, 0.42, 0.05, 0.03, 0.09, 0.015, 0.03])
-                 / np.array([0.16, 0.21, 0.31, 0.07, 0.05, 0.10, 0.04, 0.06]))
+                 / np.array([0.15, 0.22, 0.35, 0.06, 0.03, 0.10, 0.04, 0.05]))
 FASTER = 1.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 SURE = -1e3  # log probability of what the user has ruled out

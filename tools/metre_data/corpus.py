@@ -130,10 +130,10 @@ def _tunes() -> Iterator[tuple[str, str]]:
 
 def read_all(cache: Path, openewld: Path) -> list[Sheet]:
     """Every sheet, in a fixed order; read once and kept in `cache`."""
-    import music21 as m21
-
     if cache.exists():
         return list(pickle.loads(cache.read_bytes()))
+    import music21 as m21
+
     sheets: list[Sheet] = []
 
     def add(source: object, name: str, style: str, **kind: str) -> None:

@@ -45,9 +45,9 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     gaps = np.diff(onsets)
     fast = float(np.quantile(gaps, 0.15)) if len(gaps) else 0.5
     by_speed = np.log(0.23 * (fast / 0.5) ** 0.75 * beat_ql(bar) / fast)
-    trust = spread**-2, 0.35**-2
+    trust = spread**-2, 0.5**-2
     usual_log = (trust[0] * np.log(usual) + trust[1] * by_speed) / sum(trust)
-    unusual = 0.65 if random.random() < 0.25 else 0.32
+    unusual = 0.75 if random.random() < 0.3 else 0.38
     length = np.exp(usual_log + random.normal(0.0, unusual))
     shortest = 0.065 * beat_ql(bar) / fast  # no more than 15 notes a second
     return float(np.clip(max(length, shortest), 0.18, 4.5))
@@ -63,8 +63,8 @@ def random_style(random: Random) -> Style:
         spread_ms=2.0 + 10.0 * random.beta(1.5, 3), lead_ms=22.0 * random.beta(1, 2),
         rolled=0.0 if random.random() < 0.6 else 0.3 * free, roll_ms=random.uniform(22, 60),
         held=random.uniform(0.45, 1.05), held_spread=random.uniform(0.03, 0.25), loudness=random.uniform(48, 80),
-        dynamics=random.uniform(0, 20), accent=max(random.normal(5, 4), 0.0), melody_louder=random.uniform(0, 18),
-        uneven=random.uniform(2, 9),
+        dynamics=random.uniform(0, 20), melody_louder=random.uniform(0, 18), uneven=random.uniform(2, 12),
+        accent=0.0 if random.random() < 0.5 else max(random.normal(3, 4), 0.0),  # pianists lean on few downbeats
     )
 
 
@@ -116,7 +116,7 @@ def render(piece: Piece, random: Random) -> Rendition | None:
     velocity = played.velocity.astype(float)
     ql, begin, end, pitch, velocity = _ornaments(ql, begin, end, pitch, velocity, melody.astype(bool), random)
     ql, begin, end, pitch, velocity = _mistakes(ql, begin, end, pitch, velocity, random)
-    if random.random() < 0.08:
+    if random.random() < 0.12:
         velocity[:] = 70.0
     order = np.lexsort((pitch, begin))
     notes = (begin[order], end[order], pitch[order].astype(np.int64), velocity[order].astype(np.int64))
