@@ -21,6 +21,8 @@ Random = np.random.Generator
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.15, "3/4": 0.22, "4/4": 0.35, "2/2": 0.06, "3/8": 0.03, "6/8": 0.10, "9/8": 0.04, "12/8": 0.05}
 KINDS = {"written": 0.30, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.18, "song": 0.16, "counterpoint": 0.11}
+PLAIN = 0.30  # share of the pieces that are as simple as most music that is learnt first
+PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
 MEDLEYS = 0.45  # share of the pieces that change their texture
 HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
 
@@ -57,6 +59,8 @@ class Sampler:
 
     def draw(self, random: Random) -> Piece:
         """A piece of a random kind, or of several, in a random metre."""
+        if random.random() < PLAIN:
+            return self._plain(str(random.choice(METRES, p=[PLAIN_SHARE[m] for m in METRES])), random)
         metre = str(random.choice(METRES, p=[SHARE[m] for m in METRES]))
         if random.random() < MEDLEYS:
             sections = [self._one(metre, random) for _ in range(int(random.integers(2, 5)))]
@@ -68,6 +72,19 @@ class Sampler:
         if random.random() < 0.35:
             piece = textures.thickened(piece, random)
         return textures.articulated(piece, random) if random.random() < 0.7 else piece
+
+    def _plain(self, metre: str, random: Random) -> Piece:
+        pool = self.by_metre["tune", metre]
+        if pool and random.random() < 0.7:
+            sheet = textures.excerpt(pool[int(random.integers(0, len(pool)))], random, 300)
+            chords = sheet.chords if len(sheet.chords) > 3 else textures.infer_chords(sheet, random)
+            lines = zip(sheet.onset_ql, sheet.duration_ql, sheet.pitch, sheet.part, strict=True)
+            melody = [(float(o), float(d), int(p), True) for o, d, p, k in lines if k == sheet.part.min()]
+            return textures.plain(Piece(sheet.name, melody, sheet.bars, sheet.end_ql), chords, random)
+        progression = self.progressions[int(random.integers(0, len(self.progressions)))]
+        tune = textures.song(progression, (int(metre.split("/")[0]), int(metre.split("/")[1])), random)
+        rows = [np.array(x) for x in zip(*((o, d, p, 0) for o, d, p, melody in tune.notes if melody), strict=True)]
+        return textures.plain(tune, textures.infer_chords(Sheet("song", "lead", *rows, tune.bars, tune.end_ql), random), random)
 
     def _one(self, metre: str, random: Random) -> Piece:
         kind = str(random.choice(list(KINDS), p=list(KINDS.values())))

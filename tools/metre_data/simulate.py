@@ -41,6 +41,8 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     """
     bar = piece.bars[len(piece.bars) // 2]
     usual, spread = BEAT_S[bar.numerator, bar.denominator]
+    if piece.plain:
+        return float(np.clip(usual * np.exp(random.normal(0.0, 0.3)), 0.25, 2.5))
     onsets = np.unique(np.round([n[0] for n in piece.notes], 4))
     gaps = np.diff(onsets)
     fast = float(np.quantile(gaps, 0.15)) if len(gaps) else 0.5
@@ -68,10 +70,12 @@ def random_style(random: Random) -> Style:
     )
 
 
-def bent_time(downbeats_s: np.ndarray, end_s: float, random: Random) -> tuple[np.ndarray, np.ndarray]:
+def bent_time(
+    downbeats_s: np.ndarray, end_s: float, random: Random, freedom: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Freedom that no score shows, as a map of times (from, to): notes and beats leaned upon or hurried, phrases that
     surge and linger, breaths before a measure, and now and then another tempo from some measure on."""
-    free = float(random.beta(1.0, 1.8))
+    free = freedom * float(random.beta(1.0, 1.8))
     at = np.arange(0.0, end_s + 1.0, 0.05)
     rate = np.zeros(len(at))
     for scale_s, most in ((0.35, 0.14), (1.2, 0.22), (5.0, 0.30)):
@@ -104,7 +108,8 @@ def render(piece: Piece, random: Random) -> Rendition | None:
     played = perform(onset, length, pitch, bpm=60.0 / beat_s, beat_ql=beat_ql(middle), measures_ql=starts, style=style,
                      seed=int(random.integers(2**31)), melody=melody.astype(bool) if random.random() < 0.8 else None,
                      fermatas_ql=fermatas)
-    raw_at, bent = bent_time(played.seconds_at(starts), float(played.offset_s.max()) + 5.0, random)
+    raw_at, bent = bent_time(played.seconds_at(starts), float(played.offset_s.max()) + 5.0, random,
+                             freedom=0.4 if piece.plain else 1.0)
 
     def seconds_at(places: np.ndarray) -> np.ndarray:
         """Times of places in the score, freedom included."""

@@ -26,6 +26,7 @@ class Piece:
     bars: list[Bar]
     end_ql: float
     fermatas: list[float] = field(default_factory=list)
+    plain: bool = False  # played in a usual tempo, without much ado
 
 
 def bar_ql(bar: Bar) -> float:
@@ -340,6 +341,47 @@ def with_accompaniment(sheet: Sheet, random: Random) -> Piece:
         elif dress == "chord" and d >= 1.0:
             notes += [(o, d, q, False) for q in harmony.above(o, p - 12, 4) if q < p - 2][:3]
     return Piece(sheet.name, notes + left_hand(harmony, sheet.bars, sheet.end_ql, random), sheet.bars, sheet.end_ql)
+
+
+PLAIN = ("waltz", "waltz", "bass", "bass", "two", "walking", "block", "half", "beats", "oompah", "alberti", "none")
+
+
+def plain(tune: Piece, chords: list[Chord], random: Random) -> Piece:
+    """A melody over the simplest of left hands, as in an album for the young: a bass and chords on the other
+    beats, a second voice in long notes or in beats, block chords, a broken chord, or nothing at all."""
+    kind = str(random.choice(PLAIN))
+    melody = [n for n in tune.notes if n[3]]
+    harmony = Harmony(chords)
+    low = int(random.integers(40, 54))
+    notes: list[Note] = []
+    if kind in ("waltz", "two"):
+        each = random.random() < 0.5  # a new bass on every strong beat, or one a measure
+        held = float(random.choice([0.6, 0.9, 1.0]))
+        for index, bar in enumerate(tune.bars):
+            stop = tune.bars[index + 1].ql if index + 1 < len(tune.bars) else tune.end_ql
+            full, beat = bar_ql(bar), beat_ql(bar)
+            if stop - bar.ql < full - 1e-6 and index == 0:
+                continue
+            step = beat / 3 if is_compound(bar) and random.random() < 0.5 else beat
+            count = round(full / step)
+            long = random.random() < 0.4
+            for n in range(count):
+                at = bar.ql + n * step
+                if at >= stop - 1e-6:
+                    break
+                bass = harmony.bass(at, low)
+                if kind == "two":  # one voice, in beats, in halves or held for the measure
+                    if n == 0 or (not long and random.random() < 0.75):
+                        pitch = bass if n == 0 else nearest(int(random.choice(harmony.tones(at))), bass + 4)
+                        notes.append((at, (full if long else step) * held, pitch, False))
+                elif n == 0 or (each and count == 4 and n == 2):
+                    notes.append((at, step * held, bass, False))
+                else:
+                    notes += [(at, step * held, p, False) for p in harmony.above(at, low + 9, int(random.integers(2, 4)))]
+    elif kind != "none":
+        bar = tune.bars[len(tune.bars) // 2]
+        notes = accompany(harmony, tune.bars, tune.end_ql, kind, 3 if is_compound(bar) else 2, low, random)
+    return replace(tune, notes=melody + notes, plain=True)
 
 
 def _regular(metre: tuple[int, int], count: int, pickup_ql: float = 0.0) -> list[Bar]:
