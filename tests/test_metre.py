@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 
+from rescored.errors import SettingsError
 from rescored.expressive import Style, perform
 from rescored.music import PIANO, BeatGrid, Note, Part, Performance, Pulse
 from rescored.notation.metre import find_metre
@@ -153,6 +154,32 @@ def test_beat_one_may_lie_between_notes():
     grid = find_metre(made, settings=MetreSettings(beat_one_s=here))
     check(grid, made.onsets_s)
     assert np.abs(grid.times_s[grid.beat == 1] - here).min() < 0.071
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_taps_along_a_few_measures_set_the_beats(step):
+    made, beats, _ = piece("4/4", bpm=104)
+    random = np.random.default_rng(0)
+    taps = beats[8:24:step] + random.normal(0.0, 0.02, len(beats[8:24:step]))  # as exact as fingers are
+    grid = find_metre(made, settings=MetreSettings(taps_s=" ".join(f"{t:.3f}" for t in taps)))
+    check(grid, made.onsets_s)
+    assert f_measure(beats[::step], grid.times_s) > 0.9
+    assert all(np.abs(grid.times_s - t).min() < 0.07 for t in taps)
+
+
+@pytest.mark.parametrize("text", ["one two", "1.0 -2", "nan", "1e999 2"])
+def test_taps_that_are_no_times_are_refused(text):
+    made, _, _ = piece("4/4")
+    with pytest.raises(SettingsError, match="taps_s"):
+        find_metre(made, settings=MetreSettings(taps_s=text))
+
+
+def test_one_tap_is_a_beat():
+    made, beats, _ = piece("4/4")
+    here = (beats[9] + beats[10]) / 2
+    grid = find_metre(made, settings=MetreSettings(taps_s=f"{here}"))
+    check(grid, made.onsets_s)
+    assert np.abs(grid.times_s - here).min() < 0.07
 
 
 def test_the_sound_can_tip_the_scales():

@@ -311,8 +311,13 @@ def train(args: argparse.Namespace) -> None:
                 break
         for group in adam.param_groups:
             group["lr"] = args.rate * min(1.0, (step + 1) / 300) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
-        pick = torch.randint(0, filled, (args.batch,), device=device)
+        if step % 50 == 0:
+            order = torch.argsort(pool[3][:filled])
+        place = int(torch.randint(0, len(order), ()))  # neighbours in length, so that little is padding
+        longest = int(pool[3][order[place]])
+        pick = order[max(place + 1 - args.batch * CHUNK // longest, 0) : place + 1]
         x, t, truth, length = (store[pick] for store in pool)
+        x, t, truth = x[:, :longest], t[:, :longest], truth[:, :longest]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             y = net(x, t, length)
         where, tempo = losses(y, truth, length)
