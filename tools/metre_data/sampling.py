@@ -75,14 +75,16 @@ class Sampler:
 
     def _plain(self, metre: str, random: Random) -> Piece:
         pool = self.by_metre["tune", metre]
-        if pool and random.random() < 0.7:
+        signature = (int(metre.split("/")[0]), int(metre.split("/")[1]))
+        kind = random.random()
+        if pool and kind < 0.6:
             sheet = textures.excerpt(pool[int(random.integers(0, len(pool)))], random, 300)
             chords = sheet.chords if len(sheet.chords) > 3 else textures.infer_chords(sheet, random)
             lines = zip(sheet.onset_ql, sheet.duration_ql, sheet.pitch, sheet.part, strict=True)
             melody = [(float(o), float(d), int(p), True) for o, d, p, k in lines if k == sheet.part.min()]
             return textures.plain(Piece(sheet.name, melody, sheet.bars, sheet.end_ql), chords, random)
         progression = self.progressions[int(random.integers(0, len(self.progressions)))]
-        tune = textures.song(progression, (int(metre.split("/")[0]), int(metre.split("/")[1])), random)
+        tune = textures.song(progression, signature, random) if kind < 0.8 else textures.exercise(signature, random)
         rows = [np.array(x) for x in zip(*((o, d, p, 0) for o, d, p, melody in tune.notes if melody), strict=True)]
         return textures.plain(tune, textures.infer_chords(Sheet("song", "lead", *rows, tune.bars, tune.end_ql), random), random)
 

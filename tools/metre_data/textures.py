@@ -343,6 +343,28 @@ def with_accompaniment(sheet: Sheet, random: Random) -> Piece:
     return Piece(sheet.name, notes + left_hand(harmony, sheet.bars, sheet.end_ql, random), sheet.bars, sheet.end_ql)
 
 
+def exercise(metre: tuple[int, int], random: Random) -> Piece:
+    """A melody that runs in even notes and rests at the end of every phrase, as in books for beginners."""
+    bars = _regular(metre, 4 * int(random.integers(3, 9)))
+    full, beat = bar_ql(bars[0]), beat_ql(bars[0])
+    step = beat / (3 if is_compound(bars[0]) else int(random.choice([2, 2, 2, 1, 4])))
+    phrase = int(random.choice([2, 4, 4, 8]))
+    motif = [int(x) for x in random.choice([-2, -1, -1, 1, 1, 2, 3, -3], 16)]
+    scale = [0, 2, 4, 5, 7, 9, 11]
+    degree, notes = int(random.integers(0, 7)), []
+    for m, bar in enumerate(bars):
+        if m % phrase == phrase - 1:
+            notes.append((bar.ql, full * float(random.choice([1.0, 1.0, 0.75])), 72 + scale[degree % 7], True))
+            degree = int(random.integers(0, 7))
+            continue
+        for k in range(round(full / step)):
+            if random.random() < 0.06:
+                continue  # held over, or a rest
+            notes.append((bar.ql + k * step, step, 60 + 12 * (degree // 7 + 1) + scale[degree % 7], True))
+            degree = int(np.clip(degree + motif[(k + (m % 2) * 5) % 16], -4, 11))
+    return Piece("exercise", notes, bars, bars[-1].ql + full)
+
+
 PLAIN = ("waltz", "waltz", "bass", "bass", "two", "walking", "block", "half", "beats", "oompah", "alberti", "none")
 
 
