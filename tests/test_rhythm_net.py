@@ -31,6 +31,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
     finally:
         rhythm_net._weights.cache_clear()
     with torch.no_grad():
-        out = net(torch.from_numpy(features)[None], torch.from_numpy(times.astype(np.float32))[None], torch.tensor([700]))
+        out = net(torch.from_numpy(features)[None], torch.from_numpy(times.astype(np.float32))[None],
+                  torch.tensor([700]))
     expected = torch.log_softmax(out[0, :, :3], -1).numpy()
     assert np.abs(reading.position - expected).max() < 0.02

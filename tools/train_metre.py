@@ -248,10 +248,12 @@ def validate(net: Net, held: list[tuple[np.ndarray, np.ndarray, np.ndarray]], de
         period = int(log.mean(0).exp().sum(0).argmax())
         true_period = (np.median(truth[:, 1]) - np.log2(PERIODS_S[0])) * 4
         right = (y[0, :, :3].argmax(-1).cpu().numpy() == truth[:, 0]).mean()
-        sums += [1, float(where), float(tempo), right, metre == int(np.median(truth[:, 2])), abs(period - true_period) < 1.6]
+        sums += [1, float(where), float(tempo), right, metre == int(np.median(truth[:, 2])),
+                 abs(period - true_period) < 1.6]
     net.train()
     s = sums / sums[0]
-    return (f"position {s[1]:.3f}, tempo {s[2]:.3f}; right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}")
+    return (f"position {s[1]:.3f}, tempo {s[2]:.3f}; "
+            f"right: position {s[3]:.3f}, metre {s[4]:.3f}, beat length {s[5]:.3f}")
 
 
 # ------------------------------------------------------------------ training
@@ -266,8 +268,9 @@ def train(args: argparse.Namespace) -> None:
     learn, out = Renditions(sheets, songs, held=False), Renditions(sheets, songs, held=True)
     learn.draw(0)  # compiles what the workers share
     stream = multiprocessing.Queue(maxsize=64)
-    workers = [multiprocessing.Process(target=make_forever, args=(learn, args.seed * 10_000_000 + k, args.workers, stream),
-                                       daemon=True) for k in range(args.workers)]
+    seeds = [args.seed * 10_000_000 + k for k in range(args.workers)]
+    workers = [multiprocessing.Process(target=make_forever, args=(learn, seed, args.workers, stream), daemon=True)
+               for seed in seeds]
     for worker in workers:
         worker.start()
     simulated = [packed(r) for s in range(HELD_PIECES) if (r := out.sampler.rendition(9_000_000_000 + s)) is not None]
@@ -282,8 +285,8 @@ def train(args: argparse.Namespace) -> None:
     sample = stacked_all([stream.get() for _ in range(40)])
     inside = np.arange(CHUNK) < sample[3][:, None]
     some = sample[0][inside].astype(np.float32)
-    net = resumed(args.resume) if args.resume else Net(torch.as_tensor(some.mean(0)), torch.as_tensor(some.std(0) + 0.05))
-    net = net.to(device)
+    fresh = Net(torch.as_tensor(some.mean(0)), torch.as_tensor(some.std(0) + 0.05))
+    net = (resumed(args.resume) if args.resume else fresh).to(device)
     smooth = Net(net.mean, net.scale).to(device)
     smooth.load_state_dict(net.state_dict())
     print(sum(p.numel() for p in net.parameters()), "weights on", device, flush=True)
@@ -333,7 +336,8 @@ def train(args: argparse.Namespace) -> None:
             shown = time.time()
             mean = (running / running[0]).tolist()
             print(f"{shown - started:.0f} s, {step} steps, {total} stretches, train {mean[1]:.3f} {mean[2]:.3f}\n"
-                  f"   simulated: {validate(smooth, simulated, device)}\n   played: {validate(smooth, played, device)}", flush=True)
+                  f"   simulated: {validate(smooth, simulated, device)}\n"
+                  f"   played: {validate(smooth, played, device)}", flush=True)
             running.zero_()
             smooth.export(args.out)
     for worker in workers:

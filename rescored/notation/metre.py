@@ -18,7 +18,7 @@ from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
-from .beat_search import BEATS, Evidence, Path, search
+from .beat_search import BEATS, Evidence, Path, SearchWeights, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
 from .rhythm_features import hear_onsets
@@ -30,15 +30,16 @@ PLACES = 1.5  # weight of where beats and downbeats fall
 TEMPI = 0.6  # weight of metre and beat length
 OFTENER = np.log(np.array([0.14, 0.22, 0.42, 0.05, 0.03, 0.09, 0.015, 0.03])
                  / np.array([0.096, 0.195, 0.458, 0.067, 0.015, 0.077, 0.032, 0.06]))
-FASTER = 3.0  # per octave of the beat's length
+FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
+FIRM = 100.0  # cost of an irregular measure where the user has said where one begins
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=3)
+@stage(version=4)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -66,12 +67,14 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     metres = METRES if settings.time_signature == "auto" else (settings.time_signature,)
     longest = 60.0 / settings.slowest_bpm
     shortest = min(60.0 / settings.fastest_bpm, longest / 1.15)  # a range that leaves room for rubato
-    path = search(evidence, metres, shortest, longest)
+    # who says where one measure begins means all of them
+    weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
+    path = search(evidence, metres, shortest, longest, weights)
     if len(path.times_s) < 2:
         return _steady_grid(performance, settings)
     if settings.tempo_factor != "1":
         evidence = (_twice if settings.tempo_factor == "2" else _half)(path, evidence)
-        path = search(evidence, metres, 0.02, 60.0)
+        path = search(evidence, metres, 0.6 * float(np.median(np.diff(evidence.times_s))), 60.0, weights)
     first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
     return _grid(path, _confidence(path, evidence), first, last)
 
@@ -143,7 +146,7 @@ def _taps(text: str) -> list[float]:
         taps_s = sorted({float(word) for word in text.replace(",", " ").split()})
     except ValueError:
         taps_s = [-1.0]
-    if taps_s and not (0.0 <= taps_s[0] and np.isfinite(taps_s[-1])):
+    if taps_s and not (taps_s[0] >= 0.0 and np.isfinite(taps_s[-1])):
         raise SettingsError(f"metre.taps_s cannot be {text!r}.", "It takes times in seconds, separated by blanks.")
     return taps_s
 

@@ -86,7 +86,8 @@ class Sampler:
         progression = self.progressions[int(random.integers(0, len(self.progressions)))]
         tune = textures.song(progression, signature, random) if kind < 0.8 else textures.exercise(signature, random)
         rows = [np.array(x) for x in zip(*((o, d, p, 0) for o, d, p, melody in tune.notes if melody), strict=True)]
-        return textures.plain(tune, textures.infer_chords(Sheet("song", "lead", *rows, tune.bars, tune.end_ql), random), random)
+        sheet = Sheet("song", "lead", *rows, tune.bars, tune.end_ql)
+        return textures.plain(tune, textures.infer_chords(sheet, random), random)
 
     def _one(self, metre: str, random: Random) -> Piece:
         kind = str(random.choice(list(KINDS), p=list(KINDS.values())))
@@ -182,7 +183,8 @@ class Song:
             kept = random.random(len(begin)) > (random.uniform(0.0, 0.1) if random.random() < 0.5 else 0.0)
             begin, end, pitch, velocity, ql = (x[kept] for x in (begin, end, pitch, velocity, ql))
             pitch = np.clip(pitch + int(random.integers(-6, 7)), 21, 108)
-            velocity = np.clip(velocity + random.normal(0.0, random.uniform(0.0, 8.0), len(begin)), 5, 127).astype(np.int64)
+            louder = random.normal(0.0, random.uniform(0.0, 8.0), len(begin))
+            velocity = np.clip(velocity + louder, 5, 127).astype(np.int64)
             begin = np.maximum(begin, 0.0)
             end = np.maximum(end, begin + 0.02)
         order = np.lexsort((pitch, begin))

@@ -399,7 +399,8 @@ def plain(tune: Piece, chords: list[Chord], random: Random) -> Piece:
                 elif n == 0 or (each and count == 4 and n == 2):
                     notes.append((at, step * held, bass, False))
                 else:
-                    notes += [(at, step * held, p, False) for p in harmony.above(at, low + 9, int(random.integers(2, 4)))]
+                    chord = harmony.above(at, low + 9, int(random.integers(2, 4)))
+                    notes += [(at, step * held, p, False) for p in chord]
     elif kind != "none":
         bar = tune.bars[len(tune.bars) // 2]
         notes = accompany(harmony, tune.bars, tune.end_ql, kind, 3 if is_compound(bar) else 2, low, random)
