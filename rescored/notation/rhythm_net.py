@@ -47,7 +47,8 @@ def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
         if dilation:
             x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
         else:
-            x = x + _attended(h @ w[f"look{k}.weight"], turn) @ w[f"mix{k}.weight"]
+            looked = _attended(np.asarray(h @ w[f"look{k}.weight"], dtype=np.float32), turn)
+            x = x + looked @ w[f"mix{k}.weight"]
     y = np.maximum(_normed(x) * w["norm.weight"] + w["norm.bias"], 0.0) @ w["out.weight"] + w["out.bias"]
     tempo = _log_softmax(y[:, 3:]).reshape(len(y), len(METRES), len(PERIODS_S))
     return Reading(_log_softmax(y[:, :3]), tempo)
