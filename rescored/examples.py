@@ -144,8 +144,12 @@ def path(name: str, folder: Path | None = None) -> Path:
     `folder`: by default beside the stored results. The music's own digest is part of the path, so
     a newer rescored does not play an older one's file. Raises KeyError for an unknown name.
     """
-    played = performance(name)
-    file = (folder or default_folder() / "examples") / codec.fingerprint(played)[:8] / f"{EXAMPLES[name].title}.flac"
+    return sounded(performance(name), EXAMPLES[name].title, folder or default_folder() / "examples")
+
+
+def sounded(played: Performance, title: str, folder: Path) -> Path:
+    """The sound of a performance as a FLAC file of that title below `folder`, made at first use."""
+    file = folder / codec.fingerprint(played)[:8] / f"{title}.flac"
     if not file.exists():
         import soundfile
 

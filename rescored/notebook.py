@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from . import examples, plugins
+from .bucket import default_folder
+from .errors import RescoredError
 from .evaluate import Piece, pieces
 from .hearing.links import is_link
+from .hearing.midi import read_midi
 from .hearing.sources import open_source
 from .music import Performance, Recording, Source, Transcription
+from .output.files import safe_name
 from .pipeline import hear, notate
 from .settings import Settings, Value, describe_range
 from .stage import Runner
@@ -68,12 +72,15 @@ class Study:
         return Transcription(source, self.settings.as_dict(), performance, grid, score, performance.warnings)
 
 
-def study(recording: str = "", preset: str = "", *, example: str = "ode", as_played: bool = False) -> Study:
+def study(
+    recording: str = "", preset: str = "", *, example: str = "ode", as_played: bool = False, as_sound: bool = False,
+) -> Study:
     """A recording (file or link), or else an example that ships, whose true score is known.
 
     Whatever reference files lie beside a recording are read (`evaluate.pieces.of_folder`). `preset`: a name
     or a JSON file; "" = the example's own, or the first. `as_played`: of an example, take what was played for
-    what was heard, so that nothing misheard gets in the way. Raises RescoredError as `transcribe` does.
+    what was heard, so that nothing misheard gets in the way. `as_sound`: of a MIDI file, take how a synthesiser
+    plays it for the recording; its notes are the reference. Raises RescoredError as `transcribe` does.
     """
     plugins.load()
     settings = Settings.preset(preset or ("solo-piano" if recording else examples.EXAMPLES[example].preset))
@@ -83,6 +90,11 @@ def study(recording: str = "", preset: str = "", *, example: str = "ode", as_pla
     else:
         reference = Piece() if is_link(recording) else pieces.of_folder(Path(recording).parent)
     opened = open_source(source, max_minutes=settings.audio.max_minutes)
+    if as_sound and opened.kind == "midi":
+        notes = read_midi(opened, settings=settings.notes)
+        reference = replace(reference, played=pieces.of_performance(notes).played)
+        opened = open_source(examples.sounded(notes, safe_name(opened.title), default_folder() / "sounded"),
+                             max_minutes=settings.audio.max_minutes, title=opened.title)
     played = examples.performance(example) if as_played and not recording else None
     return Study(opened, settings, NotedRunner(Store()), reference, played)
 
@@ -123,10 +135,12 @@ class Knobs(Generic[T]):
         shown = ipywidgets.Output()
 
         def draw(_: object = None) -> None:
-            result = self.turn({name: control.value for name, control in controls.items()})
             with shown:
                 shown.clear_output(wait=True)
-                display(self.show(result))
+                try:
+                    display(self.show(self.turn({name: control.value for name, control in controls.items()})))
+                except RescoredError as error:
+                    print(error)
 
         for control in controls.values():
             control.observe(draw, "value")

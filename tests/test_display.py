@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from media import scale
 from matplotlib.figure import Figure
 
 from rescored import display, examples
 from rescored.errors import SettingsError
 from rescored.evaluate import pieces
+from rescored.hearing.audio import decode
 from rescored.music import Audio, Stems
 from rescored.notation.quantise import quantise
 from rescored.notation.voices import find_voices
@@ -145,6 +147,24 @@ def test_a_slider_turns_the_stage(piece, capsys):
                  if isinstance(w, ipywidgets.Dropdown) and w.description == "quantise.finest"][-1:]
     slider.value = 8
     assert knobs.settings.quantise.finest == 8 and len(made) == 2
+
+
+def test_what_a_knob_cannot_be_set_to_is_said_in_words(piece, capsys):
+    piece.transcription()
+    knobs = piece.knobs(quantise, lambda placed: len(placed.notes))
+    knobs.turn = lambda changes: (_ for _ in ()).throw(SettingsError("finest cannot be 5.", "It takes 4 or 8."))
+    knobs._ipython_display_()
+    assert "finest cannot be 5. It takes 4 or 8." in capsys.readouterr().out
+
+
+def test_a_midi_file_is_sounded_where_a_sound_is_wanted(tmp_path):
+    (tmp_path / "scale.mid").write_bytes(scale(repeats=1))
+    silent, sounded = (study(str(tmp_path / "scale.mid"), as_sound=asked) for asked in (False, True))
+    assert (silent.recording.kind, sounded.recording.kind) == ("midi", "audio")
+    assert sounded.recording.title == silent.recording.title == "scale"
+    assert sounded.reference.played.pitches.tolist() == [60, 62, 64, 65, 67, 69, 71, 72]
+    audio = sounded.run(decode, sounded.recording, settings=sounded.settings.audio)
+    assert audio.duration_s > 3.9 and np.abs(audio.samples).max() > 0.01
 
 
 def test_a_recording_brings_the_references_beside_it(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 import rescored
 from rescored import Settings, Store, examples
@@ -80,6 +81,41 @@ def test_all_run_on_the_shipped_example(store, tmp_path):
     assert len(presets) == len(NOTEBOOKS)
     for preset in presets:
         Settings.preset(str(preset))
+
+
+@pytest.mark.slow
+def test_a_slider_that_is_dragged_runs_its_stage_and_shows_the_result(store):
+    """In a kernel such as JupyterLab starts, by the message that its slider sends."""
+    kernels, kernel = start_new_kernel(kernel_name="python3")
+
+    def answers(asked, until):
+        while not until(message := kernel.get_iopub_msg(timeout=120)):
+            if message["parent_header"].get("msg_id") == asked:
+                yield message
+        yield message
+
+    def shows(text):
+        return lambda message: text in message["content"].get("data", {}).get("text/plain", "")
+
+    try:
+        asked = kernel.execute("""
+from rescored.notation.hands import split_hands
+from rescored.notebook import study
+piece = study(example="minuet", as_played=True)
+piece.transcription()
+knobs = piece.knobs(split_hands, lambda placed: (knobs.settings.hands.span_semitones, len(placed.notes)))
+knobs""")
+        made = list(answers(asked, shows("Knobs")))
+        (slider,) = [m["content"]["comm_id"] for m in made if m["msg_type"] == "comm_open"
+                     and m["content"]["data"]["state"].get("description") == "hands.span_semitones"]
+        assert any(shows("(14, 2")(message) for message in made)
+        dragged = kernel.session.msg("comm_msg", {"comm_id": slider, "data": {
+            "method": "update", "state": {"value": 9}, "buffer_paths": []}})
+        kernel.shell_channel.send(dragged)
+        assert any(m["msg_type"] == "clear_output" for m in answers(dragged["header"]["msg_id"], shows("(9, 2")))
+    finally:
+        kernel.stop_channels()
+        kernels.shutdown_kernel(now=True)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect
 from served import Server
 
-from rescored import examples
+from rescored import Settings, examples
 
 pytestmark = pytest.mark.slow
 
@@ -278,6 +278,27 @@ def test_a_first_visitor_finds_an_example_transcribed(server: Server, browser: A
     visitor.click("#rs-transcribe")
     visitor.get_by_text("There is nothing to transcribe yet").wait_for()
     assert visitor.locator(".rs-recents li").count() == 0
+    visitor.context.close()
+
+
+def test_a_preset_from_a_notebook_is_loaded_by_a_click(server: Server, browser: Any, tmp_path: Path) -> None:
+    tuned, wrong = tmp_path / "tuned.preset.json", tmp_path / "wrong.json"
+    Settings.preset("melody").changed({"notes.onset_threshold": 0.62, "quantise.finest": 8}).save(tuned)
+    wrong.write_text('{"quantise.fines": 8}')
+    visitor = browser.new_context().new_page()
+    visitor.set_default_timeout(STEP_MS)
+    visitor.goto(server.url)
+    for fold in ("Fine tuning", "Hearing notes", "Note values"):
+        visitor.locator("#rs-tuning button.label-wrap", has_text=fold).click()
+    for file in (tuned, wrong):
+        with visitor.expect_file_chooser() as chooser:
+            visitor.get_by_role("button", name="Load a preset").click()
+        chooser.value.set_files(file)
+        if file == wrong:
+            expect(visitor.locator(".toast-body")).to_contain_text("Did you mean quantise.finest")
+        expect(visitor.locator("#rs-notes-onset_threshold input[type=number]")).to_have_value("0.62")
+        expect(visitor.locator("#rs-quantise-finest input")).to_have_value("8")
+        expect(visitor.get_by_label("One melody")).to_be_checked()
     visitor.context.close()
 
 

@@ -63,7 +63,7 @@ def tuning_panel(preset: gr.Radio) -> TuningPanel:
     values = {name: values_of(Settings.preset(name).as_dict()) for name in PRESETS}
     # In the browser: a button that is pressed right after must not find the values of before.
     preset.input(None, preset, panel.all, js=f"(name) => ({json.dumps(values)})[name]", api_visibility="private")
-    file.upload(loaded, file, [preset, *panel.all], api_visibility="private", show_progress="hidden", queue=False)
+    file.upload(loaded, file, [preset, *panel.all], api_visibility="private", show_progress="hidden")
     return panel
 
 
