@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from media import scale
 from matplotlib.figure import Figure
+from media import scale
 
 from rescored import display, examples
 from rescored.errors import SettingsError
