@@ -24,12 +24,10 @@ from .drum_beats import DrumBeats, hear_drums
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 
-# How far the network is believed, and its prior put right: shares of written music over shares in training, and
-# players of real music take quicker beats than simulated ones. Chosen on held-out composers, songs and plain pieces.
+# How far the network is believed; players of real music take quicker beats than simulated ones. Chosen on held-out
+# composers, songs and plain pieces.
 PLACES = 1.5  # weight of where beats and downbeats fall
 TEMPI = 0.6  # weight of metre and beat length
-OFTENER = np.log(np.array([0.14, 0.22, 0.42, 0.05, 0.03, 0.09, 0.015, 0.03])
-                 / np.array([0.096, 0.195, 0.458, 0.067, 0.015, 0.077, 0.032, 0.06]))
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 SURE = -1e3  # log probability of what the user has ruled out
@@ -39,7 +37,7 @@ FIRM = 100.0  # cost of an irregular measure where the user has said where one b
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=4)
+@stage(version=5)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -90,9 +88,9 @@ def _pitched(performance: Performance) -> Ints:
 
 
 def _evidence(times_s: Floats, reading: Reading) -> Evidence:
-    """The network's reading, weighed, with another prior."""
+    """The network's reading, weighed."""
     position = PLACES * (reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS]))
-    tempo = TEMPI * (reading.tempo.astype(np.float64) + OFTENER[:, None]) - FASTER * np.log2(PERIODS_S)
+    tempo = TEMPI * reading.tempo.astype(np.float64) - FASTER * np.log2(PERIODS_S)
     return Evidence(times_s, position, tempo)
 
 

@@ -21,7 +21,7 @@ Random = np.random.Generator
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.15, "3/4": 0.22, "4/4": 0.35, "2/2": 0.06, "3/8": 0.03, "6/8": 0.10, "9/8": 0.04, "12/8": 0.05}
 KINDS = {"written": 0.30, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.18, "song": 0.16, "counterpoint": 0.11}
-PLAIN = 0.40  # share of the pieces that are as simple as most music that is learnt first
+PLAIN = 0.35  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
 MEDLEYS = 0.45  # share of the pieces that change their texture
 HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
