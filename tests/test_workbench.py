@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from media import scale
-from served import Server
+from served import Server, ask, until
 
 from rescored import examples
 from rescored.errors import InputError
@@ -33,20 +33,10 @@ def page(server: Server, browser: Any) -> Iterator[Any]:
     page.context.close()
 
 
-def ask(page: Any, expression: str) -> Any:
-    """What an expression over the page's modules gives."""
-    return page.evaluate(f"""async () => {{
-        const [{{session}}, {{player}}, {{edit}}, {{plane, boxOf}}] = await Promise.all(
-            ['session', 'player', 'edits', 'roll_plane'].map((name) => import(`./workbench/${{name}}.js`)));
-        return {expression}; }}""")
-
-
 def finish(page: Any, title: str) -> None:
     """Wait for the transcription of this title, and for all of it to be on the page."""
     page.locator(".rs-title", has_text=re.compile(title)).wait_for(timeout=JOB_MS)
-    page.wait_for_function("""import('./workbench/session.js').then(({ session }) =>
-        session.snapshot?.state === 'done' && session.song?.content.score && session.score && session.tracks)""",
-                           timeout=JOB_MS)
+    until(page, "session.snapshot?.state === 'done' && session.song?.content.score && session.score && session.tracks")
     page.locator(".rs-page svg g.note").first.wait_for()
 
 
@@ -86,7 +76,7 @@ def test_what_is_chosen_is_described_and_a_passage_of_it_is_transcribed(page: An
     end.press("ArrowRight")
     assert end.get_attribute("aria-valuetext") != before
     page.click("#rs-transcribe")
-    page.wait_for_function("import('./workbench/session.js').then(({ session }) => session.job && !session.example)")
+    until(page, "session.job && !session.example")
     finish(page, "Ode to Joy")
     onsets = ask(page, "session.song.notes.map((note) => note.onset_s)")
     assert min(onsets) >= 3 and max(onsets) <= 10.5 and ask(page, "player.begin_s") == pytest.approx(4.3, abs=0.3)
@@ -130,7 +120,7 @@ def drag(page: Any, start: tuple[float, float], dx: float, dy: float) -> None:
 
 def saved(page: Any) -> None:
     """Wait until the server has written the score anew."""
-    page.wait_for_function("import('./workbench/edits.js').then(({ edit }) => !edit.saving && !edit.problem)")
+    until(page, "!edit.saving && !edit.problem")
 
 
 def in_score(page: Any, note: str) -> Any:
@@ -250,7 +240,7 @@ def test_a_finger_scrolls_and_edits_nothing(page: Any, roll: Any) -> None:
     touch = page.context.new_cdp_session(page)
     for kind, at in [("Start", [x]), *(("Move", [x - 15 * i]) for i in range(1, 8)), ("End", [])]:
         touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [{"x": x, "y": y} for x in at]})
-    page.wait_for_function(f"import('./workbench/roll_plane.js').then(({{ plane }}) => plane.time(100) > {start})")
+    until(page, f"plane.time(100) > {start}")
     assert notes(page) == before
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pretty_midi
 from playwright.sync_api import sync_playwright
-from served import CHROMIUM, FLAGS, Server
+from served import CHROMIUM, FLAGS, Server, until
 
 from rescored.examples import performance
 
@@ -122,7 +122,7 @@ def frames(page: Any, how: str) -> list[Row]:
     if how == ALL:
         page.get_by_role("button", name="Show all of it").click()
     page.locator(".rs-play").click()
-    page.wait_for_function("import('./workbench/player.js').then(({ player }) => player.time_s > 1)")
+    until(page, "player.time_s > 1")
     seen = page.evaluate(f"""async () => {{
         window.framesSeen = [];
         await new Promise((over) => setTimeout(over, {PLAY_MS}));
@@ -137,7 +137,7 @@ def frames(page: Any, how: str) -> list[Row]:
 
 def edits(page: Any) -> list[Row]:
     """From an edit to the score that is drawn anew, all over the piece."""
-    page.wait_for_function("import('./workbench/edits.js').then(({ edit }) => edit.possible)")
+    until(page, "edit.possible")
     taken = sorted(page.evaluate(f"""async (count) => {{
         const [{{session, on}}, {{edit}}] = await Promise.all(
             ['session', 'edits'].map((name) => import(`./workbench/${{name}}.js`)));
@@ -165,9 +165,9 @@ def first_sound(page: Any) -> list[Row]:
         began = time.perf_counter()
         page.locator("#rs-examples button", has_text="Ode").click()
         page.locator(".rs-title", has_text="Ode").wait_for()
-        page.wait_for_function("import('./workbench/player.js').then(({ player }) => player.tracks.length)")
+        until(page, "player.tracks.length")
         page.locator(".rs-play").click()
-        page.wait_for_function("import('./workbench/player.js').then(({ player }) => player.time_s > 0)")
+        until(page, "player.time_s > 0")
         taken.append(time.perf_counter() - began)
         page.locator(".rs-play").click()
     return [("from a click on an example to the first sound", f"{statistics.median(taken):.2f} s", "< 2 s")]

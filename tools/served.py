@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -57,3 +58,19 @@ class Server:
         """End it at once, as a crash would."""
         self.process.kill()
         self.process.wait()
+
+
+def ask(page: Any, expression: str) -> Any:
+    """What an expression over the page's modules gives."""
+    return page.evaluate(f"""async () => {{
+        const [{{session}}, {{player}}, {{edit}}, {{plane, boxOf}}] = await Promise.all(
+            ['session', 'player', 'edits', 'roll_plane'].map((name) => import(`./workbench/${{name}}.js`)));
+        return {expression}; }}""")
+
+
+def until(page: Any, expression: str, patience_s: float = START_S) -> None:
+    """Wait until such an expression is true: `wait_for_function` takes a promise itself for true."""
+    end = time.monotonic() + patience_s
+    while not ask(page, expression):
+        assert time.monotonic() < end, f"never came true: {expression}"
+        page.wait_for_timeout(50)
