@@ -22,7 +22,7 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-tests
-	$(BIN)/python tools/bench.py --data $(DATA)
+	$(BIN)/python tools/bench.py --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
 bench-page: $(VENV)/.installed-tests
 	$(BIN)/python tools/bench_page.py

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 from served import Server
+from test_bad_input import FILES, LINKS, a_folder, absent, name_of_300_characters
 
 from rescored import Settings, examples
 
@@ -324,6 +325,24 @@ def test_programs_can_call_the_whole_thing(server: Server, recording: Path) -> N
     with pytest.raises(Exception, match=r"Did you mean quantise\.finest"):
         client.predict(recording=handle_file(recording), settings={"quantise.fines": 8}, api_name="/transcribe")
     assert {"name", "default", "help", "takes"} <= set(client.predict(api_name="/settings")[0])
+
+
+def test_every_kind_of_bad_input_is_refused_in_words(server: Server, tmp_path: Path) -> None:
+    """What test_bad_input.py tries by API and command line, through the page's server."""
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    client, logged = Client(server.url, verbose=False, analytics_enabled=False), server.log.stat().st_size
+    files = [make(tmp_path) for make in FILES if make not in (a_folder, absent, name_of_300_characters)]
+    asked: list[dict[str, Any]] = [{"recording": handle_file(file)} for file in files]
+    asked += [{"link": link, "recording": None} for link in LINKS]
+    for given in asked:
+        with pytest.raises(AppError) as refused:
+            client.predict(**given, api_name="/transcribe")
+        words = str(refused.value)
+        assert words.endswith(".") and words.count(". ") >= 1, words  # the problem, and what to do
+        assert str(tmp_path) not in words and "Traceback" not in words
+    assert b"Traceback" not in server.log.read_bytes()[logged:]
 
 
 def job_of(page: Any) -> str:

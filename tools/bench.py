@@ -1,7 +1,10 @@
-"""Measure rescored and two baselines on reference data, and its speed: `make bench DATA=../shared/data`.
+"""Measure rescored: `make bench DATA=../shared/data`, or a part of it, `make bench ONLY="asap_dev speed"`.
 
-Prints Markdown. Every piece runs in a process of its own, so that time and peak memory are its own;
-what fails counts as 0. What the figures mean: `rescored.evaluate.FIGURES`.
+Prints Markdown, section by section: the sets of reference data, each beside two baselines (bench_data.py); how
+long people wait (bench_speed.py); the thirty rhythms (bench_rhythms.py); the parts of bands (bench_bands.py); the
+separator (bench_separation.py); the page (bench_page.py, needs Chromium). Every piece runs in a process of its
+own, so that time and peak memory are its own; what fails counts as 0. What the figures mean:
+`rescored.evaluate.FIGURES`.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ COLUMNS = {
     "ioi": "ioi", "duration": "dur", "staff": "staff", "spelling": "spell", "voices": "voices", "clutter": "clutter",
     "seconds": "s", "peak_mb": "MB",
 }
-DEFAULT_SETS = ("asap_dev", "violin_dev", "guitarset", "pop909")
+SECTIONS = (*SETS, "speed", "rhythms", "bands", "separation", "page")
 TIMEOUT_S = 1200
 
 
@@ -139,6 +142,16 @@ def run_set(name: str, data: Path, systems: Sequence[str], pieces: int, jobs: in
     print(f"\nSeconds a stage, mean: {listed}", flush=True)
 
 
+def run_section(name: str, data: Path) -> None:
+    """One that measures something else than pieces; each is a script, too, with options of its own."""
+    command = [sys.executable, str(Path(__file__).with_name(f"bench_{name}.py"))]
+    if name != "rhythms" and name != "page":
+        command += ["--data", str(data)]
+    print(flush=True)
+    if code := subprocess.run(command).returncode:
+        print(f"\nFailed: {name} ended with {code}.", flush=True)
+
+
 def machine() -> str:
     """Processor, cores and Python."""
     model = platform.processor() or platform.machine()
@@ -152,10 +165,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the reference sets")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=DEFAULT_SETS)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION",
+                        help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--pieces", type=int, default=0, help="only the first so many of each set")
     parser.add_argument("--no-baselines", action="store_true")
-    parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="pieces at once; times are only meant for 1")
     parser.add_argument("--one", nargs=3, metavar=("SET", "PIECE", "SYSTEM"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -166,12 +179,11 @@ def main() -> None:
         return
     print(f"# rescored {rescored.__version__}, {date.today()}\n\n{machine()}")
     systems = ["rescored"] if options.no_baselines else list(SYSTEMS)
-    for name in options.sets:
-        run_set(name, options.data, systems, options.pieces, options.jobs)
-    if not options.no_speed:
-        from bench_speed import main as speed
-
-        speed(options.data)
+    for name in options.only:
+        if name in SETS:
+            run_set(name, options.data, systems, options.pieces, options.jobs)
+        else:
+            run_section(name, options.data)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ SEEDS = 3
 
 def main() -> None:
     table = {}
+    print("## Rhythms: share of measures that come back\n")
     print("| rhythm | metre | found beats, seeds 0 1 2 | known beats | metre found |\n|---|---|--:|--:|---|")
     for name, rhythm in RHYTHMS.items():
         found, known, metres = [], [], []

@@ -102,7 +102,7 @@ def main() -> None:
             for row, true, found in zip(scores[piece, separator], stems, function(mix), strict=True):
                 if (true**2).mean() > 1e-7:
                     row.append((sdr(true, found), si_sdr(true, found)))
-    print("SDR / SI-SDR in dB\n\n| | separator |", " | ".join(band.STEMS), "| mean SDR |\n|", "---|" * 7)
+    print("## Separation: SDR / SI-SDR in dB\n\n| | separator |", " | ".join(band.STEMS), "| mean SDR |\n|", "---|" * 7)
     for (piece, separator), rows in scores.items():
         means = [np.mean(row, axis=0) for row in rows]
         cells = " | ".join(f"{a:.1f} / {b:.1f}" for a, b in means)
