@@ -109,3 +109,17 @@ def test_tempo_marks_say_what_the_beats_do(factor, expected):
     score = notate(*two_hands(grid=grid))
     assert [(t.text, t.ql) for t in score.tempi] == expected
     assert score.tempi[0].bpm == pytest.approx(90, rel=0.06)
+
+
+def test_a_measure_whose_rhythm_went_astray_is_trusted_least():
+    """A measure played out of time among regular ones; and one whose notes were hardly heard."""
+    performance, grid = two_hands()
+    random = np.random.default_rng(5)
+    notes = tuple(
+        replace(n, onset_s=max(n.onset_s + (random.uniform(-0.3, 0.3) if 9 <= k < 12 else 0.0), 0.0),
+                offset_s=n.offset_s + 0.4, confidence=0.2 if 40 <= k < 44 else 1.0)
+        for n in performance.notes for k in [round(float(grid.ql_at(np.array([n.onset_s]))[0]))])
+    score = notate(replace(performance, notes=notes), grid)
+    ranked = sorted(score.measures, key=lambda m: m.confidence)
+    assert {m.number for m in ranked[:2]} == {3, 11}
+    assert ranked[-1].confidence > 0.9 > ranked[1].confidence

@@ -20,6 +20,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -178,15 +179,17 @@ def _chorale(score):  # type: ignore[no-untyped-def]
     return result
 
 
-def corpus(cache: Path, seeds: int) -> Iterator[tuple[str, Performance, BeatGrid, Written]]:
-    """Every score in `seeds` manners."""
+def corpus(cache: Path, seeds: int, freedom: float = 1.0) -> Iterator[tuple[str, Performance, BeatGrid, Written]]:
+    """Every score in `seeds` manners; `freedom` times as irregular as usual."""
     for name, score in piano_scores(cache):
         for seed in range(seeds):
             random = np.random.default_rng([seed, int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)])
-            yield f"{name}:{seed}", *simulated(score, random), score
+            yield f"{name}:{seed}", *simulated(score, random, freedom), score
 
 
-def simulated(score: Written, random: np.random.Generator) -> tuple[Performance, BeatGrid]:
+def simulated(
+    score: Written, random: np.random.Generator, freedom: float = 1.0
+) -> tuple[Performance, BeatGrid]:
     """A pianist's performance and its true grid."""
     first = list(score.measures.measures)
     metres = list(score.measures.metres)
@@ -196,8 +199,12 @@ def simulated(score: Written, random: np.random.Generator) -> tuple[Performance,
     zero = first[1][0] if len(first) > 1 and first[0][1] < float(signature.measure_ql) - 1e-6 else first[0][0]
     onset, length, pitch = (np.array([getattr(n, k) for n in score.notes])
                             for k in ("onset_ql", "duration_ql", "pitch"))
+    usual = random_style(random)
+    style = replace(
+        usual, drift=freedom * usual.drift, unsteadiness=freedom * usual.unsteadiness,
+        phrase_depth=min(freedom * usual.phrase_depth, 0.4), jitter_ms=freedom * usual.jitter_ms)
     played = perform(onset, length, pitch, bpm=float(random.uniform(60, 130)) * min(1.0, 1.0 / beat), beat_ql=beat,
-                     measures_ql=[m[0] for m in first], style=random_style(random), seed=int(random.integers(2**31)))
+                     measures_ql=[m[0] for m in first], style=style, seed=int(random.integers(2**31)))
     notes = tuple(Note(f"n{i}", float(a), float(b), int(p), int(v)) for i, (a, b, p, v) in
                   enumerate(zip(played.onset_s, played.offset_s, pitch, played.velocity, strict=True)))
     rows = []

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..music import (
     BeatGrid,
     Chords,
     Clef,
-    Floats,
-    Ints,
     Mark,
     Measure,
     Part,
@@ -24,17 +20,17 @@ from ..music import (
 from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
 from .clefs import choose_clefs, octave_lines
+from .confidence import with_confidence
 from .expression import accented, dynamics, pedal_marks, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
 from .tablature import find_frets
-from .ticks import PER_QUARTER, beat_ticks, to_ticks
+from .ticks import to_ticks
 
 NO_CHORDS = Chords(())
-ASTRAY = 0.25  # beats that notes lie off their places where a measure is hardly to be trusted
 
 
-@stage(version=3)
+@stage(version=4)
 def write_score(
     spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
     settings: ScoreSettings, report: Report = silent,
@@ -43,7 +39,7 @@ def write_score(
     notes = _as_read(spelled, performance.parts)
     begin = min((to_ticks(n.onset_ql) for n in notes), default=0)
     end = max((to_ticks(n.onset_ql + n.duration_ql) for n in notes), default=begin)
-    measures = _with_confidence(lay_measures(grid, begin, end), notes, grid, performance)
+    measures = with_confidence(lay_measures(grid, begin, end), notes, grid, performance)
     onset_s = {n.id: n.onset_s for n in performance.notes}
     clefs = choose_clefs(notes, performance.parts, measures)
     accents = accented(notes) if settings.dynamics else ()
@@ -104,31 +100,3 @@ def _marks(
     marks += dynamics(notes, performance.parts, measures) if settings.dynamics else []
     marks += pedal_marks(performance, grid, measures) if settings.pedal else []
     return tuple(sorted(marks, key=lambda m: (m.ql, m.part, m.staff, m.kind)))
-
-
-def _with_confidence(
-    measures: tuple[Measure, ...], notes: tuple[WrittenNote, ...], grid: BeatGrid, performance: Performance
-) -> tuple[Measure, ...]:
-    """Measures with how sure we are of them: the grid's beats there, how surely their notes were heard,
-    and how close to their places they were played. 1 where nothing speaks against a measure."""
-    starts = np.array([to_ticks(m.ql) for m in measures])
-
-    def mean(places: Ints, values: Floats) -> Floats:
-        k = np.clip(np.searchsorted(starts, places, side="right") - 1, 0, len(measures) - 1)
-        count = np.bincount(k, minlength=len(measures))
-        total = np.bincount(k, weights=values, minlength=len(measures))
-        return np.where(count > 0, total / np.maximum(count, 1), 1.0)
-
-    sure = np.ones(len(measures))
-    if len(grid.confidence):
-        sure *= mean(beat_ticks(grid), grid.confidence)
-    main = [n for n in notes if not n.grace]
-    if main:
-        onset_s = {n.id: n.onset_s for n in performance.notes}
-        ql = np.array([float(n.onset_ql) for n in main])
-        beat_s = np.median(np.diff(grid.times_s))
-        astray = np.abs(grid.seconds_at(ql) - np.array([onset_s[n.id] for n in main])) / beat_s
-        sure *= mean((ql * PER_QUARTER).astype(np.int64), np.array([n.confidence for n in main]))
-        sure *= mean((ql * PER_QUARTER).astype(np.int64), np.exp(-((astray / ASTRAY) ** 2)))
-    return tuple(
-        replace(m, confidence=round(float(c), 3)) for m, c in zip(measures, np.clip(sure, 0.0, 1.0), strict=True))
