@@ -181,17 +181,18 @@ def test_mute_solo_crossfade_speed_and_loop_by_keyboard(result: Any) -> None:
 
 def test_the_player_seeks_in_files_by_ranges(server: Server, result: Any) -> None:
     path = f"media/{job_of(result)}/original.ogg"
-    assert server.get(path, Range="bytes=0-3") == b"OggS"
-    assert len(server.get(path)) > 10_000
+    assert fetched(server, result, path, Range="bytes=0-3").body() == b"OggS"
+    assert len(fetched(server, result, path).body()) > 10_000
 
 
 def test_nobody_fetches_without_the_jobs_id_nor_outside_its_folder(server: Server, result: Any) -> None:
     job = job_of(result)
     for path in (f"media/{'A' * 24}/song.json", f"media/{job}/source.flac", f"media/{job}/../history.sqlite",
                  f"media/{job}/%2e%2e/history.sqlite", f"media/{job}/..%2fhistory.sqlite", "jobs/x/events"):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            server.get(path)
-        assert refused.value.code == 404
+        assert fetched(server, result, path).status == 404
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.get(f"media/{job}/song.json")  # which another browser's cookie would open
+    assert refused.value.code == 404
 
 
 def test_titles_are_text_and_never_markup(result: Any) -> None:
@@ -258,7 +259,7 @@ def test_a_band_is_heard_apart(server: Server, result: Any) -> None:
     names = result.locator(".rs-strip-name").all_inner_texts()
     assert {"Original", "Drums", "Bass", "Other", "Vocals"} <= set(names)
     job = job_of(result)
-    assert server.get(f"media/{job}/stems.zip").startswith(b"PK")
+    assert fetched(server, result, f"media/{job}/stems.zip").body().startswith(b"PK")
     result.get_by_role("button", name="Mute Drums").click()  # unmuting a stem silences the whole
     expect(result.get_by_role("button", name="Mute Original")).to_have_attribute("aria-pressed", "true")
 
@@ -343,6 +344,11 @@ def test_every_kind_of_bad_input_is_refused_in_words(server: Server, tmp_path: P
         assert words.endswith(".") and words.count(". ") >= 1, words  # the problem, and what to do
         assert str(tmp_path) not in words and "Traceback" not in words
     assert b"Traceback" not in server.log.read_bytes()[logged:]
+
+
+def fetched(server: Server, page: Any, path: str, **headers: str) -> Any:
+    """What the server answers to this page's browser."""
+    return page.context.request.get(server.url + path, headers=headers)
 
 
 def job_of(page: Any) -> str:

@@ -37,6 +37,8 @@ from .sounds import Sounds
 
 log = logging.getLogger(__name__)
 
+EXAMPLES_OWNER = "examples"  # jobs of the shipped examples are everybody's to see and nobody's to change
+
 
 class Desk:
     """What the work of one job is done at: its order and folder, and how it says how it stands."""
@@ -212,6 +214,20 @@ class BaseJobs(ABC):
         order = self.history.order(job)
         if order is None:
             raise _unknown()
+        return order
+
+    def seen_by(self, owner: str, job: str) -> Order:
+        """What was asked for, if this owner may see it; else InputError, as if there were no such job."""
+        order = self.order(job)
+        if order.owner not in ("", EXAMPLES_OWNER, owner):
+            raise _unknown()
+        return order
+
+    def owned_by(self, owner: str, job: str) -> Order:
+        """The same, if it is this owner's to change, stop and delete."""
+        order = self.seen_by(owner, job)
+        if order.owner != owner:
+            raise InputError("This is not your transcription.", "Open one of your own.")
         return order
 
     def file(self, job: str, name: str) -> Path:

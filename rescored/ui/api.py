@@ -13,7 +13,9 @@ from gradio.processing_utils import save_file_to_cache
 
 from ..errors import RescoredError
 from ..hearing.sources import clean_title
+from ..service.history import SENT
 from ..service.jobs import BaseJobs
+from ..service.owners import Owners
 from ..service.shelf import SONG
 from ..settings import PRESETS, Settings, describe_range
 from .source import nothing_chosen
@@ -21,7 +23,7 @@ from .source import nothing_chosen
 CONCURRENCY_ID = "transcribe"  # all heavy work of the public API
 
 
-def add_api(jobs: BaseJobs, *, slots: int) -> None:
+def add_api(jobs: BaseJobs, owners: Owners, *, slots: int) -> None:
     """Add the public endpoints to the page that is being built."""
     recording = gr.File(label="Recording", visible=False)
     link = gr.Textbox("", label="Link", visible=False)
@@ -47,7 +49,8 @@ def add_api(jobs: BaseJobs, *, slots: int) -> None:
                 raise nothing_chosen()
             source = Path(recording) if recording else link
             title = clean_title(Path(recording).stem) if recording else ""
-            job = jobs.submit(source, wanted, title=title, address=address_of(request))
+            job = jobs.submit(source, wanted, title=title, owner=owners.of(request.headers, request.cookies),
+                              address=address_of(request), priority=SENT)
             for snapshot in jobs.watch(job):
                 yield asdict(snapshot), None
             folder = jobs.result(job)

@@ -1,4 +1,4 @@
-"""The routes by which the page changes a finished transcription; who knows a job's id may."""
+"""The routes by which the page changes a finished transcription."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BYTES = 8 * 2**20  # of a request
 
 
 def add_routes(
-    app: FastAPI, renotator: Renotator, found: Callable[[str], None], protected: Callable[[str], bool]
+    app: FastAPI, renotator: Renotator, found: Callable[[str, Request], None], protected: Callable[[str], bool]
 ) -> None:
     """GET and POST `/jobs/{job}/changes`, POST `/jobs/{job}/sound`; `protected` jobs are everybody's to read only."""
 
@@ -31,13 +31,13 @@ def add_routes(
             return JSONResponse({"problem": error.problem, "remedy": error.remedy}, 400)
 
     @app.get("/jobs/{job}/changes")
-    def state(job: str) -> JSONResponse:
-        found(job)
+    def state(job: str, request: Request) -> JSONResponse:
+        found(job, request)
         return answer(lambda: renotator.state(job))
 
     @app.post("/jobs/{job}/changes")
     async def change(job: str, request: Request) -> JSONResponse:
-        found(job)
+        await run_in_threadpool(found, job, request)
         if protected(job):
             return JSONResponse({"problem": "This example is everybody's.", "remedy": "Change a copy of it."}, 403)
         data = bytearray()
@@ -55,6 +55,6 @@ def add_routes(
             job, revision, edits_from_json(edits), settings, layout=layout, page=page))
 
     @app.post("/jobs/{job}/sound")
-    def sound(job: str) -> JSONResponse:
-        found(job)
+    def sound(job: str, request: Request) -> JSONResponse:
+        found(job, request)
         return answer(lambda: renotator.sound(job))

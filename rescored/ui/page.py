@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from ..errors import InputError, RescoredError
 from ..output.files import load
 from ..pipeline import saved_settings
 from ..service.changes import in_force
-from ..service.jobs import BaseJobs
+from ..service.jobs import EXAMPLES_OWNER, BaseJobs
+from ..service.owners import Owners
 from ..settings import Settings
 from .api import add_api, address_of
 from .before import expect, look_at, passage_of, quick_title
@@ -25,16 +25,15 @@ from .source import chosen, nothing_chosen, source_panel
 from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
 
 LANDING = "ode"
-EXAMPLES_OWNER = "examples"  # jobs of the shipped examples belong to nobody in particular
 CACHE_S = (3600, 24 * 3600)  # look for uploads every hour, and drop those of yesterday
 # Only hides from a glance what the browser keeps; fixed, or a restart of the server would forget its users.
 BROWSER_SECRET = "rescored"
 
 
-def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
+def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
     """The whole page over these jobs; `slots`: how many transcriptions the public API runs at once."""
     with gr.Blocks(title="rescored", fill_width=True, delete_cache=CACHE_S) as page:
-        browser = gr.BrowserState({"owner": "", "job": ""}, storage_key="rescored", secret=BROWSER_SECRET)
+        browser = gr.BrowserState({"job": ""}, storage_key="rescored", secret=BROWSER_SECRET)
         with gr.Row(elem_id="rs-frame"):
             with gr.Column(scale=0, min_width=332, elem_id="rs-setup"):
                 panel("brand")
@@ -43,6 +42,8 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
                 before = panel("before", events=("passage_chosen", "quick_look"))
                 button = gr.Button("Transcribe", variant="primary", size="lg", elem_id="rs-transcribe")
                 tuning = tuning_panel(preset)
+                if owners.signs_in:
+                    gr.LoginButton(size="sm", elem_id="rs-sign-in")
                 recents = panel("recents", events=("open_job", "delete_job"))
             with gr.Column(scale=1, min_width=300, elem_id="rs-bench"):
                 progress = panel("progress", events=("cancel_job", "job_failed"))
@@ -55,37 +56,40 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
         opened = [*shown, preset, *tuning.all]
         nothing = [None, None, ""]  # for `source.inputs`, when what was chosen there is not what is shown
 
-        def show(browser: dict[str, str], job: str, *, new: bool = False) -> list[Any]:
+        def owner_of(request: gr.Request) -> str:
+            return owners.of(request.headers, request.cookies)
+
+        def show(request: gr.Request, job: str, *, new: bool = False) -> list[Any]:
             """Make a job the page's own; its values are those of `shown`. `new`: it was asked for just now."""
             order = jobs.history.order(job)
             example = order is not None and order.owner == EXAMPLES_OWNER
             recent = [
                 {"job": order.job, "title": snapshot.title or order.source, "asked_at": order.asked_at,
                  "state": snapshot.state}
-                for order, snapshot in jobs.history.of_owner(browser["owner"])]
-            return [{**browser, "job": job}, {"job": job, "example": example, "new": new},
+                for order, snapshot in jobs.history.of_owner(owner_of(request))]
+            return [{"job": job}, {"job": job, "example": example, "new": new},
                     {"keep_days": jobs.keep_days, "jobs": recent}]
 
-        def open_job(browser: dict[str, str], job: str) -> list[Any]:
+        def open_job(request: gr.Request, job: str) -> list[Any]:
             """... and bring back the settings it was made with; its values are those of `opened`."""
             order = jobs.history.order(job)
             settings = in_force(jobs.bucket, order) if order else Settings.preset(FIRST_PRESET).as_dict()
-            return [*show(browser, job), preset_of(settings), *values_of(settings)]
+            return [*show(request, job), preset_of(settings), *values_of(settings)]
 
-        def own(browser: dict[str, str], event: gr.EventData) -> str:
-            """The job that an event is about, if it is this browser's to stop or delete."""
-            job = str(event._data["job"])
-            if jobs.order(job).owner != browser["owner"]:
-                raise InputError("This is not your transcription.", "Open one of your own.")
-            return job
+        def job_of(request: gr.Request, event: gr.EventData) -> str:
+            """The job that an event is about, if who asks may see it."""
+            return jobs.seen_by(owner_of(request), str(event._data["job"])).job
 
-        def on_load(browser: dict[str, str]) -> list[Any]:
-            browser = {"owner": browser["owner"] or secrets.token_urlsafe(18), "job": browser["job"]}
-            if jobs.history.order(browser["job"]):
-                return open_job(browser, browser["job"])
+        def own_job_of(request: gr.Request, event: gr.EventData) -> str:
+            """The same, if it is theirs to stop or delete."""
+            return jobs.owned_by(owner_of(request), str(event._data["job"])).job
+
+        def on_load(browser: dict[str, str], request: gr.Request) -> list[Any]:
+            with suppress(InputError):
+                return open_job(request, jobs.seen_by(owner_of(request), str(browser.get("job"))).job)
             # A newcomer may have begun to choose already: only the views are filled, and nothing is theirs yet.
-            _, *views = show(browser, landing(jobs))
-            return [{**browser, "job": ""}, *views, *(gr.skip() for _ in [preset, *tuning.all])]
+            _, *views = show(request, landing(jobs))
+            return [{"job": ""}, *views, *(gr.skip() for _ in [preset, *tuning.all])]
 
         def on_transcribe(
             browser: dict[str, str], request: gr.Request, look: dict[str, Any], file: str, microphone: str, link: str,
@@ -101,13 +105,14 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
                         saved = load(source)
                         wanted, title = saved_settings(saved).as_dict(), saved.source.title
                         controls_stay = [preset_of(wanted), *values_of(wanted)]
-                    job = jobs.submit(source, {**wanted, **passage_of(look)}, title=title, owner=browser["owner"],
+                    job = jobs.submit(source, {**wanted, **passage_of(look)}, title=title, owner=owner_of(request),
                                       address=address_of(request))
                 elif browser["job"]:
-                    job = jobs.again(browser["job"], wanted, owner=browser["owner"], address=address_of(request))
+                    heard = jobs.seen_by(owner_of(request), browser["job"])
+                    job = jobs.again(heard.job, wanted, owner=owner_of(request), address=address_of(request))
                 else:
                     raise nothing_chosen()
-            return [*show(browser, job, new=True), *controls_stay]
+            return [*show(request, job, new=True), *controls_stay]
 
         def on_quick_look(
             browser: dict[str, str], request: gr.Request, event: gr.EventData, file: str, microphone: str, link: str,
@@ -120,9 +125,9 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
                 passage = {"audio.start_s": event._data["start_s"], "audio.end_s": event._data["end_s"]}
                 wanted = Settings().changed({**settings_of(values), **passage})
                 title = quick_title(choice[1], wanted.audio.start_s, wanted.audio.end_s)
-                job = jobs.submit(choice[0], wanted.as_dict(), title=title, owner=browser["owner"],
+                job = jobs.submit(choice[0], wanted.as_dict(), title=title, owner=owner_of(request),
                                   address=address_of(request))
-            return show(browser, job, new=True)
+            return show(request, job, new=True)
 
         def on_choice(file: str, microphone: str, *values: Any) -> Iterator[dict[str, Any]]:
             with spoken():
@@ -140,32 +145,32 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
             passage = [start_s, min(end_s or length_s, length_s)] if length_s else None
             return {**look, "passage": passage, "typed": passage} if length_s else gr.skip()
 
-        def on_open(browser: dict[str, str], event: gr.EventData) -> list[Any]:
+        def on_open(request: gr.Request, event: gr.EventData) -> list[Any]:
             with spoken():
-                return [*open_job(browser, jobs.order(str(event._data["job"])).job), *nothing]
+                return [*open_job(request, job_of(request, event)), *nothing]
 
-        def on_delete(browser: dict[str, str], event: gr.EventData) -> list[Any]:
+        def on_delete(browser: dict[str, str], request: gr.Request, event: gr.EventData) -> list[Any]:
             with spoken():
-                jobs.delete(job := own(browser, event))
-            return show(browser, "" if browser["job"] == job else browser["job"])
+                jobs.delete(job := own_job_of(request, event))
+            return show(request, "" if browser["job"] == job else browser["job"])
 
-        def on_copy(browser: dict[str, str], request: gr.Request, event: gr.EventData) -> list[Any]:
+        def on_copy(request: gr.Request, event: gr.EventData) -> list[Any]:
             with spoken():
-                order = jobs.order(str(event._data["job"]))
-                job = jobs.again(order.job, order.settings, owner=browser["owner"], address=address_of(request))
-            return show(browser, job, new=True)
+                order = jobs.order(job_of(request, event))
+                job = jobs.again(order.job, order.settings, owner=owner_of(request), address=address_of(request))
+            return show(request, job, new=True)
 
-        def on_settings(event: gr.EventData) -> list[Any]:
+        def on_settings(request: gr.Request, event: gr.EventData) -> list[Any]:
             with spoken():
-                return values_of(in_force(jobs.bucket, jobs.order(str(event._data["job"]))))
+                return values_of(in_force(jobs.bucket, jobs.order(job_of(request, event))))
 
-        def on_cancel(browser: dict[str, str], event: gr.EventData) -> None:
+        def on_cancel(request: gr.Request, event: gr.EventData) -> None:
             with spoken():
-                jobs.cancel(own(browser, event))
+                jobs.cancel(own_job_of(request, event))
 
-        def on_failed(event: gr.EventData) -> None:
+        def on_failed(request: gr.Request, event: gr.EventData) -> None:
             with spoken():
-                jobs.result(str(event._data["job"]))
+                jobs.result(job_of(request, event))
 
         private: Any = {"api_visibility": "private", "show_progress": "hidden"}
         page.load(on_load, browser, opened, **private)
@@ -177,20 +182,20 @@ def build(jobs: BaseJobs, *, slots: int) -> gr.Blocks:
         passage = [tuning.controls["audio.start_s"], tuning.controls["audio.end_s"]]
         before.passage_chosen(on_passage, None, passage, **private)
         gr.on([control.input for control in passage], on_typed_passage, [before, *passage], before, **private)
-        recents.open_job(on_open, browser, [*opened, *source.inputs], **private)
+        recents.open_job(on_open, None, [*opened, *source.inputs], **private)
         recents.delete_job(on_delete, browser, shown, **private)
-        progress.cancel_job(on_cancel, browser, None, **private)
+        progress.cancel_job(on_cancel, None, None, **private)
         progress.job_failed(on_failed, None, None, **private)
-        workshop.copy_job(on_copy, browser, shown, **private)
+        workshop.copy_job(on_copy, None, shown, **private)
         workshop.settings_changed(on_settings, None, tuning.all, trigger_mode="always_last", **private)
         for name, example_button in source.examples.items():
 
-            def on_example(browser: dict[str, str], name: str = name) -> list[Any]:
+            def on_example(request: gr.Request, name: str = name) -> list[Any]:
                 with spoken():
-                    return [*open_job(browser, example_job(jobs, name)), *nothing]
+                    return [*open_job(request, example_job(jobs, name)), *nothing]
 
-            example_button.click(on_example, browser, [*opened, *source.inputs], **private)
-        add_api(jobs, slots=slots)
+            example_button.click(on_example, None, [*opened, *source.inputs], **private)
+        add_api(jobs, owners, slots=slots)
     return page
 
 

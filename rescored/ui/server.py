@@ -29,6 +29,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
@@ -37,18 +38,20 @@ from ..errors import InputError, LimitReached
 from ..output.files import load, safe_name, zip_parts
 from ..service import telemetry
 from ..service.health import readiness
-from ..service.jobs import BaseJobs, Jobs
+from ..service.jobs import EXAMPLES_OWNER, BaseJobs, Jobs
 from ..service.limits import Limits
+from ..service.owners import COOKIE, NotSignedIn, Owners, new_cookie
 from ..service.renotate import Renotator
 from ..service.shelf import SONG, put_pages
 from ..service.work import work
 from ..store import Store
 from .changing import add_routes
-from .page import EXAMPLES_OWNER, LANDING, build, example_job
+from .page import LANDING, build, example_job
 from .panel import STATIC, STATIC_URL
 from .theme import theme
 
 EVENTS_EVERY_S = 0.2
+OPEN = ("/healthz", "/readyz", "/metrics")  # nobody's, and with tokens of their own
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -60,9 +63,22 @@ _SERVED = re.compile(
 
 
 def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
-    """The server's routes over these jobs. Who knows a job's id may fetch what it made."""
+    """The server's routes over these jobs; what a job made is its owner's alone."""
+    owners = Owners.of_environment()
     renotator = Renotator(jobs)
     app = FastAPI(title="rescored", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def know_the_owner(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        if request.url.path not in OPEN:
+            try:
+                request.state.owner = await run_in_threadpool(owners.of, request.headers, request.cookies)
+            except NotSignedIn as error:
+                return JSONResponse({"problem": error.problem, "remedy": error.remedy}, 401)
+        response = await go_on(request)
+        if request.url.path == "/" and COOKIE not in request.cookies:
+            response.headers.append("Set-Cookie", new_cookie(https=request.url.scheme == "https"))
+        return response
 
     @app.middleware("http")
     async def keep_requests_here(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -97,14 +113,14 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
         return Response(telemetry.exposition(standing), media_type="text/plain; version=0.0.4")
 
     @app.get("/jobs/{job}/events")
-    def events(job: str) -> StreamingResponse:
-        found(job)
+    def events(job: str, request: Request) -> StreamingResponse:
+        found(job, request)
         return StreamingResponse(stream(jobs, job), media_type="text/event-stream",
                                  headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     @app.get("/media/{job}/{path:path}")
     def media(job: str, path: str, request: Request) -> Response:
-        found(job)
+        found(job, request)
         if not _SERVED.fullmatch(path):
             raise HTTPException(404)
         try:
@@ -139,9 +155,9 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
                 raise HTTPException(404) from missing
             return engrave_narrow(jobs, job)
 
-    def found(job: str) -> None:
+    def found(job: str, request: Request) -> None:
         try:
-            jobs.snapshot(job)
+            jobs.seen_by(request.state.owner, job)
         except InputError as error:
             raise HTTPException(404, str(error)) from error
 
@@ -158,7 +174,7 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
         return FileResponse(Path(spec.origin).parent / "data" / "Leipzig.css")
 
     app.mount(f"/{STATIC_URL}", StaticFiles(directory=STATIC))
-    page = build(jobs, slots=slots)
+    page = build(jobs, owners, slots=slots)
     gr.mount_gradio_app(
         app, page, path="/", theme=theme(), head=HEAD, footer_links=["api"], run_history=False,
         max_file_size=int(jobs.limits.allowance.max_mb * 1e6) or None, allowed_paths=[], show_error=True,
