@@ -18,6 +18,7 @@ from rescored.music import Delete, Move, NoteRef
 from rescored.output.files import load
 from rescored.service.changes import in_force
 from rescored.service.jobs import Jobs
+from rescored.service.owners import COOKIE, Owners
 from rescored.service.renotate import Outdated, Renotator
 from rescored.service.work import work
 from rescored.settings import Settings
@@ -25,6 +26,8 @@ from rescored.store import Store
 from rescored.ui.server import create_app
 
 SETTINGS = Settings().as_dict()
+NAME = "the cookie of a browser"
+ME = Owners().of({}, {COOKIE: NAME})
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Jobs:
 def job(jobs: Jobs, tmp_path: Path) -> str:
     song = tmp_path / "song.mid"
     song.write_bytes(scale())
-    job = jobs.submit(song, SETTINGS, title="Scale", owner="me")
+    job = jobs.submit(song, SETTINGS, title="Scale", owner=ME)
     jobs.result(job)
     return job
 
@@ -173,4 +176,4 @@ def test_parts_and_lead_sheet_are_those_of_the_score_as_it_stands(jobs: Jobs, jo
 
 @pytest.fixture(scope="module")
 def client(jobs: Jobs) -> TestClient:
-    return TestClient(create_app(jobs))
+    return TestClient(create_app(jobs), cookies={COOKIE: NAME})
