@@ -301,7 +301,7 @@ def figures(values: Mapping[str, float]) -> IPython.display.HTML:
     """The figures of `rescored.evaluate`, each with what it means."""
     from IPython.display import HTML
 
-    return HTML(as_html(values))
+    return HTML(as_html(values) if values else "<p>Nothing is known of this recording to compare with.</p>")
 
 
 def seconds(spent: Mapping[str, float]) -> Figure:

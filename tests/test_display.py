@@ -114,6 +114,10 @@ def test_in_a_notebook_values_show_themselves(piece):
     assert data["image/svg+xml"].startswith("<svg") and "measures" in data["text/plain"]
 
 
+def test_without_a_reference_the_figures_say_so():
+    assert "Nothing is known" in display.figures({}).data and "onset_f1" in display.figures({"onset_f1": 1.0}).data
+
+
 def test_types_know_nothing_of_plots():
     code = "import sys, rescored.music, rescored.pipeline; assert not {'matplotlib', 'IPython'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
