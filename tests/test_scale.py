@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-from simulate_queue import Queue, servers_for, simulate
+from simulate_queue import Queue, main, servers_for, simulate
 
 
 @pytest.mark.parametrize("queue", [
@@ -39,3 +39,12 @@ def test_evener_services_wait_less_so_that_the_formula_errs_on_the_safe_side():
 def test_enough_servers_are_enough_and_one_fewer_are_not():
     servers = servers_for(0.1, 60.0, wait_s=30.0)
     assert Queue(0.1, 60.0, servers).wait_s(0.95) <= 30.0 < Queue(0.1, 60.0, servers - 1).wait_s(0.95)
+
+
+def test_the_tables_are_what_the_tool_prints(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["simulate_queue.py"])
+    main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert len(rows) == 5 and all(row in text for row in rows), \
+        "stale: python tools/simulate_queue.py prints the tables of docs/scale.md"
