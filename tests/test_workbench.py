@@ -28,6 +28,7 @@ def page(server: Server, browser: Any) -> Iterator[Any]:
     page.goto(server.url)
     page.locator(".rs-brand").wait_for()
     page.locator("#rs-examples button", has_text="Ode").click()  # the landing example may not have been asked for yet
+    page.locator("#rs-preset label.selected", has_text="One melody").wait_for()  # it is open: nothing is cleared later
     page.locator(".rs-page svg g.note").first.wait_for(timeout=JOB_MS)
     yield page
     page.context.close()
@@ -225,7 +226,7 @@ def test_the_keyboard_alone_edits(page: Any, roll: Any) -> None:
     assert moved["onset_s"] > before[first]["onset_s"] and moved["pitch"] == before[first]["pitch"] - 1
     page.keyboard.press("Shift+ArrowRight")
     assert notes(page)[first]["offset_s"] > moved["offset_s"] and notes(page)[first]["onset_s"] == moved["onset_s"]
-    page.keyboard.press("n")
+    page.keyboard.press("a")
     assert len(notes(page)) == len(before) + 1
     page.keyboard.press("c")
     assert len(notes(page)) == len(before) + 2

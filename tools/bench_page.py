@@ -177,7 +177,7 @@ def weight(browser: Any, server: Server) -> list[Row]:
     """What a first visit fetches, over the wire, by whose it is."""
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     fetched: list[Any] = []
-    page.on("requestfinished", fetched.append)
+    page.on("requestfinished", lambda request: fetched.append(request))
     page.goto(server.url)
     page.locator(".rs-page svg g.note").first.wait_for(timeout=STEP_MS)
     page.wait_for_load_state("networkidle")

@@ -9,12 +9,12 @@ import { onFrame, player } from "./player.js";
 import { paintBase, paintOver, partColor, readColors } from "./roll_paint.js";
 import { GUTTER, plane, reach } from "./roll_plane.js";
 import { attachPointer, gesture } from "./roll_pointer.js";
-import { onKey, tools } from "./roll_tools.js";
+import { KEYS, onKey, tools } from "./roll_tools.js";
 import { on, session } from "./session.js";
 import { fit, followTo, pan, resize, view, zoom } from "./view.js";
 
 export function mount({ element }) {
-  const canvas = h("canvas", { class: "rs-roll", tabindex: "0", role: "img", "aria-label": "Piano roll" });
+  const canvas = h("canvas", { class: "rs-roll", tabindex: "0", role: "img", "aria-label": "Piano roll", "aria-description": KEYS });
   const over = h("canvas", { class: "rs-roll-over", "aria-hidden": "true" });
   const playhead = h("div", { class: "rs-playhead" });
   const legend = h("div", { class: "rs-legend" });

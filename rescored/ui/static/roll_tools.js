@@ -10,10 +10,12 @@ import { on, select, session } from "./session.js";
 import { floored, snap, stepped } from "./snap.js";
 
 const GRIDS = [[1, "snap to beats"], [2, "to ½ beats"], [3, "to ⅓ beats"], [4, "to ¼ beats"], [8, "to ⅛ beats"], [0, "free"]];
+export const KEYS = "comma and full stop: previous and next note; arrows: move; Shift and arrows: longer, shorter, octaves; " +
+  "Alt and arrows: finely; A: add; C: accept a candidate; S: split; J: join; Control A: all; P: pen";
 const FREE_LENGTH_S = 0.25;
 
 export function tools() {
-  const pen = iconButton("pen", "Pen: draw notes (P)", togglePen, { "aria-pressed": "false" });
+  const pen = iconButton("pen", `Pen: draw notes (P). Keys: ${KEYS}`, togglePen, { "aria-pressed": "false" });
   const grid = h("select", { class: "rs-select", "aria-label": "Notes snap to", title: "What edits in time snap to; Alt leaves it aside",
     onchange: () => { snap.division = Number(grid.value); } }, ...GRIDS.map(([value, name]) => h("option", { value }, name)));
   grid.value = snap.division;
@@ -114,7 +116,7 @@ export function onKey(event, togglePen) {
   else if (command && key === "a") select(session.song.notes.map((note) => note.id), "roll");
   else if (!edit.possible || command) return false;
   else if (key === "arrowleft" || key === "arrowright") return shift(event, key === "arrowleft" ? -1 : 1);
-  else if (key === "n") addHere();
+  else if (key === "a") addHere();
   else if (key === "c") acceptHere();
   else if (key === "s") split();
   else if (key === "j") merge();
