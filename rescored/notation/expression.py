@@ -121,7 +121,7 @@ def pedal_marks(
             continue
         if spans and a - spans[-1][1] < PEDAL_STEP_QL:  # room for the sign of its release
             before, until = spans[-1][0], a - PEDAL_STEP_QL
-            if until - before < PEDAL_STEP_QL:
+            if until - before < SHORTEST_PEDAL_QL:
                 spans[-1] = (before, b)
                 continue
             spans[-1] = (before, until)
