@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from media import midi, notes_track
+from playwright.sync_api import expect
 from served import CHROMIUM, Server
 from test_page import STEP_MS, finish, job_of, transcribe, until
 
@@ -175,7 +176,7 @@ def test_a_reload_finds_the_edits_and_can_undo_them(page: Any) -> None:
     page.locator(".rs-workshop").wait_for()
     until(page, "import('./workbench/edits.js').then(({ edit }) => edit.list.length)")
     assert edits(page) == made and job_of(page) == job
-    assert page.locator(".rs-facts dd", has_text="6/8").is_visible()
+    expect(page.locator(".rs-facts dd", has_text="6/8")).to_be_visible()
     page.locator(".rs-roll").focus()
     page.keyboard.press("Control+z")
     until(page, SAVED)
@@ -196,7 +197,7 @@ def test_the_saved_song_opens_with_its_edits(page: Any, tmp_path: Path) -> None:
     finish(page)
     until(page, "import('./workbench/edits.js').then(({ edit }) => edit.list.length)")
     assert edits(page) == made
-    assert page.locator(".rs-facts dd", has_text="6/8").is_visible()
+    expect(page.locator(".rs-facts dd", has_text="6/8")).to_be_visible()
 
 
 def test_who_edits_an_example_gets_a_copy(server: Server, browser: Any) -> None:
@@ -215,5 +216,5 @@ def test_who_edits_an_example_gets_a_copy(server: Server, browser: Any) -> None:
     settled(visitor, f"note.written_pitch === {pitch - 1}", id)
     kept = json.loads(server.get(f"media/{example}/song.json"))
     assert next(n for n in kept["notes"] if n["id"] == id)["pitch"] == pitch
-    assert visitor.locator(".rs-recents li").count() == 1
+    expect(visitor.locator(".rs-recents li")).to_have_count(1)
     visitor.context.close()

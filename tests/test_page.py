@@ -21,7 +21,6 @@ from rescored import Settings, examples
 pytestmark = pytest.mark.slow
 
 JOB_MS, STEP_MS = 240_000, 60_000
-expect.set_options(timeout=STEP_MS)
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def test_musescore_reads_tablature_and_finds_nothing_corrupt(only, tmp_path, mon
     (tmp_path / "a.musicxml").write_text(to_musicxml(score), encoding="utf-8")
     for source, target in (("a.musicxml", "b.mscz"), ("b.mscz", "c.musicxml")):
         done = subprocess.run(["musescore3", "-o", tmp_path / target, tmp_path / source], capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=240)
         said = (done.stdout + done.stderr).lower()
         assert done.returncode == 0 and "corrupt" not in said and "error at line" not in said
     read = ElementTree.parse(tmp_path / "c.musicxml")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from media import scale
+from playwright.sync_api import expect
 from served import Server, ask, until
 
 from rescored import examples
@@ -91,7 +92,7 @@ def test_a_quick_look_is_a_result_of_its_own(page: Any) -> None:
     finish(page, r"Quick look: Greensleeves, 0:\d\d to 0:\d\d")
     length_s = ask(page, "player.end_s - player.begin_s")
     assert 9.9 <= length_s <= 13 and ask(page, "session.song.notes.length") > 30
-    assert page.locator("#rs-file .file-preview").is_visible()  # the whole can be transcribed next
+    expect(page.locator("#rs-file .file-preview")).to_be_visible()  # the whole can be transcribed next
 
 
 # ---------------------------------------------------------------- editing in the roll; goes on with the quick look
@@ -173,7 +174,7 @@ def test_a_note_is_drawn_moved_stretched_and_deleted(page: Any, roll: Any) -> No
     page.keyboard.press("Control+Shift+z")
     assert new not in notes(page)
     saved(page)
-    assert in_score(page, new).count() == 0
+    expect(in_score(page, new)).to_have_count(0)
 
 
 def test_a_click_accepts_a_candidate(page: Any, roll: Any) -> None:
