@@ -16,9 +16,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from ..bucket import Bucket
 from ..errors import Cancelled, RescoredError, SettingsError
@@ -71,7 +75,8 @@ class ClusterJobs(BaseJobs):
 
     def waiting(self) -> int:
         """As there."""
-        return self.board.waiting()
+        with _reached():
+            return self.board.waiting()
 
     def change(self, job: str, **changes: Any) -> None:
         """As there, by the worker that has claimed the job. Raises `Lost` and `Cancelled`."""
@@ -94,18 +99,17 @@ class ClusterJobs(BaseJobs):
         return self.board.snapshot(job)
 
     def _enqueue(self, job: str, *, lost: bool = False) -> None:
-        order, snapshot = self.history.order(job), self.snapshot(job)
+        order = self.history.order(job)
         if order is None:
             return
         others = sum(self.history.standing(order.owner).values()) - 1 if order.owner else 0
         priority = LEVELS * order.priority + min(max(others, 0), LEVELS - 1)
-        later = snapshot.number + 1000  # than anything that a lost worker may have said since
-        snapshot = replace(snapshot, state="queued", number=later)
-        try:
+        with _reached():
+            snapshot = self.snapshot(job)
+            later = snapshot.number + 1000  # than anything that a lost worker may have said since
+            snapshot = replace(snapshot, state="queued", number=later)
             attempt = self.board.enqueue(snapshot, priority * 1e11 + order.asked_at, lost=lost)
             self.send(job, attempt, 0, "cpu", priority)
-        except OSError as error:
-            raise RescoredError("The queue cannot be reached.", "Try again in a minute.") from error
 
     def _forget_running(self, job: str) -> bool:
         standing = self.board.standing(job)
@@ -202,6 +206,15 @@ class ClusterJobs(BaseJobs):
         for job in self.board.missed_before(missed):  # twice, so that none was just on its way
             log.warning("a message was lost; its job goes on")
             self._enqueue(job)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Who asks for a job hears in words that the queue is out of reach."""
+    try:
+        yield
+    except (OSError, RedisError, OperationalError) as error:
+        raise RescoredError("The queue cannot be reached.", "Try again in a minute.") from error
 
 
 class _Claim:

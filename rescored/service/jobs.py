@@ -188,7 +188,12 @@ class BaseJobs(ABC):
         order = replace(order, settings=self.limits.bounded(order.settings))
         self._sweep()
         self.history.add(order, Snapshot(order.job, order.title))
-        self._enqueue(order.job)
+        try:
+            self._enqueue(order.job)
+        except RescoredError:  # who asked is told to ask again
+            self.history.forget(order.job)
+            self.clear(order.job)
+            raise
         return order.job
 
     def result(self, job: str) -> Path:
