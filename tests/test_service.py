@@ -27,7 +27,7 @@ from rescored.service.history import ASKED, RETUNED, SENT
 from rescored.settings import Settings
 from rescored.store import Store
 
-pytestmark = [pytest.mark.service, pytest.mark.skipif(bool(missing()), reason=missing()), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.service, pytest.mark.skipif(bool(missing()), reason=missing()), pytest.mark.timeout(900)]
 
 KILLS = 20
 SPY = '''
