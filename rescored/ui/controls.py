@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import settings as tree
 from ..notation.instruments import INSTRUMENTS
 from ..service.renotate import OF_NOTATION
 from ..settings import Settings
@@ -19,8 +18,3 @@ def controls() -> list[dict[str, Any]]:
          **({"instruments": [i.name for i in INSTRUMENTS]} if name == "score.instruments" else {})}
         for name, value, item in Settings().leaves() if name.split(".")[0] in OF_NOTATION
     ]
-
-
-def readability() -> dict[str, dict[str, Any]]:
-    """Bundles of changes by name, from what was played to what is easy to play."""
-    return dict(getattr(tree, "READABILITY", {}))

@@ -16,10 +16,10 @@ from ..pipeline import saved_settings
 from ..service.changes import in_force
 from ..service.jobs import EXAMPLES_OWNER, BaseJobs
 from ..service.owners import Owners
-from ..settings import Settings
+from ..settings import READABILITY, Settings
 from .api import add_api, address_of
 from .before import expect, look_at, passage_of, quick_title
-from .controls import controls, readability
+from .controls import controls
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
 from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
@@ -50,7 +50,7 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
                 for name in ("summary", "waveform", "mixer", "roll", "score", "downloads", "transport"):
                     panel(name)
             with gr.Column(scale=0, min_width=0, elem_id="rs-side"):
-                workshop = panel("workshop", value={"controls": controls(), "readability": readability()},
+                workshop = panel("workshop", value={"controls": controls(), "readability": READABILITY},
                                  events=("copy_job", "settings_changed"))
         shown = [browser, progress, recents]
         opened = [*shown, preset, *tuning.all]
