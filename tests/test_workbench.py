@@ -149,7 +149,7 @@ def test_a_note_is_drawn_moved_stretched_and_deleted(page: Any, roll: Any) -> No
     before = notes(page)
     lowest = min(n["pitch"] for n in before.values())
     beats = ask(page, "session.song.beats.map((beat) => beat.time_s)")
-    x, y = ask(page, f"[plane.x({(beats[3] + beats[4]) / 2 + 0.01}), plane.y({lowest - 1}) + plane.row / 2]")
+    x, y = ask(page, f"[plane.x({(3 * beats[3] + 5 * beats[4]) / 8}), plane.y({lowest - 1}) + plane.row / 2]")
     box = roll.bounding_box()
     page.mouse.dblclick(box["x"] + x, box["y"] + y)
     [new] = selected(page)
