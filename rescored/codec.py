@@ -24,6 +24,7 @@ import numpy as np
 from .music import Audio, Recording
 
 _SCALE_24_BIT = 2.0**23 - 1
+_BLOCK = 1 << 20  # samples of a sound at a time
 
 
 def key(stage: str, version: int, inputs: tuple[Any, ...], settings: Any) -> str:
@@ -130,8 +131,7 @@ def _pack(value: Any, arrays: dict[str, Any], sounds: list[Audio]) -> Any:
         return value
     if isinstance(value, Audio):
         sounds.append(value)
-        peak = float(np.abs(value.samples).max(initial=0.0))
-        return [len(sounds) - 1, value.offset_s, peak, list(value.warnings)]
+        return [len(sounds) - 1, value.offset_s, _peak(value), list(value.warnings)]
     if (names := _fields(kind)) is not None:
         return [_pack(getattr(value, name), arrays, sounds) for name in names]
     if isinstance(value, np.ndarray):
@@ -207,19 +207,29 @@ def _dataclass_reader(kind: Any) -> Reader:
     return read
 
 
+def _peak(sound: Audio) -> float:
+    return max(float(sound.samples.max(initial=0.0)), -float(sound.samples.min(initial=0.0)))
+
+
 def _to_flac(sound: Audio) -> bytes:
+    """Written in blocks, so that a long sound is not held again as floats and as integers."""
     import soundfile
 
-    peak = max(float(np.abs(sound.samples).max(initial=0.0)), 1e-9)
-    ints = np.rint(sound.samples.T.astype(np.float64) / peak * _SCALE_24_BIT).astype(np.int32) * 256
+    peak = max(_peak(sound), 1e-9)
     out = io.BytesIO()
-    soundfile.write(out, ints, sound.rate_hz, format="FLAC", subtype="PCM_24")
+    with soundfile.SoundFile(out, "w", sound.rate_hz, len(sound.samples), format="FLAC", subtype="PCM_24") as file:
+        for i in range(0, sound.samples.shape[1], _BLOCK):
+            block = sound.samples[:, i : i + _BLOCK].T.astype(np.float64)
+            file.write(np.rint(block / peak * _SCALE_24_BIT).astype(np.int32) * 256)
     return out.getvalue()
 
 
 def _from_flac(data: bytes, *, offset_s: float, peak: float, warnings: tuple[str, ...]) -> Audio:
     import soundfile
 
-    ints, rate_hz = soundfile.read(io.BytesIO(data), dtype="int32", always_2d=True)
-    samples = (ints.T // 256) * (max(peak, 1e-9) / _SCALE_24_BIT)
-    return Audio(samples.astype(np.float32), int(rate_hz), offset_s, warnings)
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        samples = np.empty((file.channels, file.frames), dtype=np.float32)
+        for i in range(0, file.frames, _BLOCK):
+            ints = file.read(_BLOCK, dtype="int32", always_2d=True)
+            samples[:, i : i + len(ints)] = (ints.T // 256) * (max(peak, 1e-9) / _SCALE_24_BIT)
+        return Audio(samples, int(file.samplerate), offset_s, warnings)

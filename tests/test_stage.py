@@ -177,3 +177,13 @@ def test_equal_content_has_equal_keys_and_different_content_has_not():
 def test_foreign_bytes_are_no_stored_performance(data):
     with pytest.raises(ValueError, match="not a stored"):
         codec.decode(data, Performance)
+
+
+def test_a_sound_of_many_blocks_comes_back_whole(monkeypatch):
+    sound = Audio(np.random.default_rng(0).normal(0, 0.2, (2, 2500)), 44100, offset_s=3.0)
+    at_once = codec.encode(sound)
+    monkeypatch.setattr(codec, "_BLOCK", 1000)
+    assert codec.encode(sound) == at_once
+    back = codec.decode(at_once, Audio)
+    assert (back.rate_hz, back.offset_s, back.samples.shape) == (44100, 3.0, (2, 2500))
+    assert np.abs(back.samples - sound.samples).max() < 1e-6
