@@ -114,6 +114,9 @@ class SeparateSettings(Section):
         of=("quick", "fine"), advanced=False)
     overlap: float = choice(0.1, "Overlap of neighbouring segments; more is finer and slower", lo=0.05, hi=0.5)
     shifts: int = choice(0, "Average over this many shifted passes; more is finer and slower", lo=0, hi=10)
+    stems: str = choice(
+        "all", "Stems that are made and kept: all, or names such as vocals, bass; fewer are faster where each has a "
+        "network of its own (htdemucs_ft), and take less memory")
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,24 @@ def test_a_bag_takes_each_stem_from_its_own_model(in_32_bits, tmp_path, monkeypa
         assert np.abs(ours.audio[name].samples - expected).max() < 1e-4 * np.abs(theirs).max()
 
 
+def test_only_the_wanted_stems_are_computed(in_32_bits, tmp_path, monkeypatch):
+    """Of a bag in which every stem has its own network, the others are not asked at all."""
+    folder = save_models(tmp_path / "weights", "htdemucs_ft", members=4)
+    monkeypatch.setenv("RESCORED_MODELS", str(folder))
+    audio = music(2.0)
+    everything = separate(audio, settings=SeparateSettings(model="htdemucs_ft"))
+    net, asked = network_module.network("htdemucs_ft"), []
+    for k, member in enumerate(net._members):
+        member.register_forward_pre_hook(lambda *_, k=k: asked.append(k))
+    some = separate(audio, settings=SeparateSettings(model="htdemucs_ft", stems="vocals, bass"))
+    assert list(some.audio) == ["bass", "vocals"] and set(asked) == {1, 3}
+    for name, stem in some.audio.items():
+        assert np.array_equal(stem.samples, everything.audio[name].samples)
+    with pytest.raises(SettingsError, match="flute"):
+        separate(audio, settings=SeparateSettings(model="htdemucs_ft", stems="flute"))
+    assert len(separate(audio, settings=SeparateSettings(model="htdemucs_ft")).audio) == 4
+
+
 def test_fine_quality_takes_the_fine_tuned_models_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("RESCORED_MODELS", str(save_models(tmp_path / "weights", "htdemucs_ft", members=4)))
     settings = SeparateSettings(model="htdemucs", quality="fine")

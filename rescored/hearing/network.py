@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -35,6 +35,7 @@ class Network:
         self._members = list(getattr(model, "models", [model]))
         weights = np.array(getattr(model, "weights", [[1.0] * len(self.stems)]), dtype=np.float32)
         self._weights = weights / weights.sum(axis=0)
+        self.wanted: tuple[int, ...] = tuple(range(len(self.stems)))  # the stems that are computed
         self.segment = int(min(member.segment for member in self._members) * self.rate_hz)
         self.warnings: tuple[str, ...] = ()
         self.batch = 1
@@ -47,12 +48,16 @@ class Network:
                     _keep_32_bits(layers[outermost])
 
     @contextmanager
-    def at_work(self, report: Report = silent) -> Iterator[Network]:
-        """Held by one job at a time, on the best device; other jobs wait and can be cancelled."""
+    def at_work(self, report: Report = silent, wanted: Sequence[str] = ()) -> Iterator[Network]:
+        """Held by one job at a time, on the best device; other jobs wait and can be cancelled.
+
+        Only the `wanted` stems are computed; none = all. Raises ValueError for one that the network has not.
+        """
         while not self._in_use.acquire(timeout=0.5):
             report(0.0, "waiting for another separation")
         try:
             self.warnings = ()
+            self.wanted = tuple(self.stems.index(stem) for stem in wanted or self.stems)
             self._move(device())
             with freed_memory_kept():
                 yield self
@@ -70,7 +75,7 @@ class Network:
             self.batch = int(np.clip(0.6 * free / SEGMENT_BYTES, 1, LARGEST_BATCH))
 
     def __call__(self, windows: Samples) -> Samples:
-        """Stems (batch, stems, channels, segment) of windows (batch, channels, segment)."""
+        """Wanted stems (batch, stems, channels, segment) of windows (batch, channels, segment)."""
         done: list[Samples] = []
         while len(windows):
             some = windows[: self.batch]
@@ -103,9 +108,11 @@ class Network:
         low = torch.autocast(self._device.split(":")[0], dtype) if dtype else nullcontext()
         with torch.inference_mode(), low:
             mix = torch.from_numpy(windows).to(self._device)
-            stems = torch.zeros(len(windows), len(self.stems), *windows.shape[1:], device=self._device)
-            for member, weights in zip(self._members, self._weights, strict=True):
-                stems += member(mix).float() * torch.from_numpy(weights).to(self._device)[:, None, None]
+            wanted = list(self.wanted)
+            stems = torch.zeros(len(windows), len(wanted), *windows.shape[1:], device=self._device)
+            for member, weights in zip(self._members, self._weights[:, wanted], strict=True):
+                if weights.any():  # one that has no say in the wanted stems is not asked
+                    stems += member(mix).float()[:, wanted] * torch.from_numpy(weights).to(self._device)[:, None, None]
             return stems.cpu().numpy()
 
     def _with_precision(self, windows: Samples) -> Samples:

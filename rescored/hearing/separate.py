@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import ModelUnavailable
+from ..errors import ModelUnavailable, SettingsError
 from ..music import Audio, Separator, Stems
 from ..plugins import separators
 from ..settings import SeparateSettings
@@ -55,11 +55,24 @@ def separate(
         return Stems({"mix": audio}, "none", separator.warnings)
     if separator.name in separators:
         return Stems(separators[separator.name](audio, settings, report), separator.name, separator.warnings)
-    with network(separator.name, report).at_work(report) as net:
+    chosen = network(separator.name, report)
+    names = _wanted(chosen.stems, settings.stems)
+    with chosen.at_work(report, names) as net:
         samples = _as_heard(audio, net)
         stems = _take_apart(samples, net, settings, report)
-        sounds = {name: _as_recorded(stem, net, audio) for name, stem in zip(net.stems, stems, strict=True)}
+        sounds = {name: _as_recorded(stem, net, audio) for name, stem in zip(names, stems, strict=True)}
         return Stems(sounds, separator.name, separator.warnings + net.warnings)
+
+
+def _wanted(there: tuple[str, ...], chosen: str) -> tuple[str, ...]:
+    """The stems that `separate.stems` names, in the network's order; SettingsError for one that is not there."""
+    named = {name.strip().lower() for name in chosen.split(",")} - {""}
+    if not named or named == {"all"}:
+        return there
+    if unknown := sorted(named - set(there)):
+        remedy = f"separate.stems takes all, or some of {', '.join(there)}."
+        raise SettingsError(f"There is no stem {unknown[0]!r}.", remedy)
+    return tuple(name for name in there if name in named)
 
 
 def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, report: Report) -> Samples:
@@ -77,7 +90,7 @@ def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, repo
         done += len(windows)
         return net(windows)
 
-    stems = _room((len(net.stems), *samples.shape))
+    stems = _room((len(net.wanted), *samples.shape))
     for origin in origins:
         for start, block in overlap_add(
             estimate, samples, level, segment=net.segment, overlap=overlap, batch=net.batch, origin=origin
