@@ -127,7 +127,7 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
     stems = run(separate, audio, separator, settings=settings.separate)
     wanted = stems_to_hear(stems, settings.notes)
     heard = {
-        stem: run(detect_notes, stems.audio[stem], stem, settings=settings.notes, label=stem)
+        stem: run(detect_notes, wanted[stem], stem, settings=settings.notes, label=stem)
         for stem in sorted(wanted, key=lambda stem: stem != "piano")  # which says most, so it can be seen first
     }
     heard = {stem: heard[stem] for stem in wanted}

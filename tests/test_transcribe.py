@@ -199,13 +199,16 @@ def test_stems_that_become_parts():
     four = {"drums": loud, "bass": loud, "other": loud, "vocals": loud}
     whole = Stems({"mix": loud}, "none")
     for preset in PRESETS:
-        assert stems_to_hear(whole, Settings.preset(preset).notes) == ("mix",)
+        assert list(stems_to_hear(whole, Settings.preset(preset).notes)) == ["mix"]
     band, piano = (Settings.preset(p).notes for p in ("full-band", "piano-in-band"))
-    assert stems_to_hear(Stems(four, "htdemucs"), band) == ("vocals", "other", "bass")
-    assert stems_to_hear(Stems(four, "htdemucs"), piano) == ("other",)
-    assert stems_to_hear(Stems({**four, "piano": loud, "guitar": loud}, "htdemucs_6s"), piano) == ("piano",)
-    assert stems_to_hear(Stems({**four, "vocals": faint}, "htdemucs"), band) == ("other", "bass")
-    assert stems_to_hear(Stems({**four, "bass": tone(0.0)}, "htdemucs"), band) == ("vocals", "other")
+    assert list(stems_to_hear(Stems(four, "htdemucs"), band)) == ["vocals", "other", "bass"]
+    assert list(stems_to_hear(Stems(four, "htdemucs"), piano)) == ["other"]
+    six = Stems({**four, "piano": loud, "guitar": tone(0.05)}, "htdemucs_6s")
+    (name, both), = stems_to_hear(six, piano).items()
+    assert name == "piano + guitar"
+    assert np.allclose(both.samples, loud.samples + tone(0.05).samples)
+    assert list(stems_to_hear(Stems({**four, "vocals": faint}, "htdemucs"), band)) == ["other", "bass"]
+    assert list(stems_to_hear(Stems({**four, "bass": tone(0.0)}, "htdemucs"), band)) == ["vocals", "other"]
 
 
 def test_parts_names_and_ids():

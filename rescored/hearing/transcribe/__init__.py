@@ -10,23 +10,31 @@ from ...music import Audio, Heard, Note, Stems
 from ...plugins import transcribers
 from ...settings import NoteSettings
 from ...stage import Report, silent, stage
+from ..audio import QUIETEST
 
-SILENT = 1e-4  # peak of a stem in which nothing plays, -80 dBFS
 BESIDE_DB = 35.0  # a stem this much weaker than the loudest is what separation left behind
 
 
-def stems_to_hear(stems: Stems, settings: NoteSettings) -> tuple[str, ...]:
-    """The stems that become parts, in score order; those in which nothing plays are left out."""
-    wanted = {
-        "piano-in-band": ("piano", "other", "mix"),  # the first of these
-        "band": ("mix", "vocals", "guitar", "piano", "other", "bass"),
-    }.get(settings.instruments, ("mix",))
-    here = [name for name in wanted if name in stems.audio]
+def stems_to_hear(stems: Stems, settings: NoteSettings) -> dict[str, Audio]:
+    """The sounds that become parts, by name, in score order; those in which nothing plays are left out.
+
+    A piano in a band is heard in all that is neither voice, bass nor drums. htdemucs_6s tells piano from
+    guitar badly (its authors say so): with its stems, both are heard together.
+    """
     if settings.instruments == "piano-in-band":
-        here = here[:1]
-    loudness = {name: _level(audio) for name, audio in stems.audio.items()}
-    floor = max(loudness.values()) * 10 ** (-BESIDE_DB / 20)
-    return tuple(name for name in here if len(here) == 1 or loudness[name] > floor)
+        return _around_a_piano(stems)
+    wanted = ("mix", "vocals", "guitar", "piano", "other", "bass") if settings.instruments == "band" else ("mix",)
+    here = {name: stems.audio[name] for name in wanted if name in stems.audio}
+    floor = max(map(_level, stems.audio.values())) * 10 ** (-BESIDE_DB / 20)
+    return {name: sound for name, sound in here.items() if len(here) == 1 or _level(sound) > floor}
+
+
+def _around_a_piano(stems: Stems) -> dict[str, Audio]:
+    if "piano" in stems.audio and "guitar" in stems.audio:
+        piano, guitar = stems.audio["piano"], stems.audio["guitar"]
+        return {"piano + guitar": replace(piano, samples=piano.samples + guitar.samples)}
+    name = next((name for name in ("piano", "other", "mix") if name in stems.audio), None)
+    return {name: stems.audio[name]} if name else {}
 
 
 def _level(audio: Audio) -> float:
@@ -41,7 +49,7 @@ def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Rep
     Near-misses, which the user may accept, are the result's `candidates`. A silent stem has no notes.
     """
     transcriber = _transcriber(stem, settings)
-    if np.abs(audio.samples).max(initial=0.0) < SILENT:
+    if np.abs(audio.samples).max(initial=0.0) < QUIETEST:
         return Heard((), transcriber=transcriber)
     if transcriber == "drums":
         from .drums import hear_drums

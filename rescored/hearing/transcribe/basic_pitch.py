@@ -19,6 +19,7 @@ from ...models import load_once
 from ...music import Audio, Heard, Note
 from ...settings import NoteSettings
 from ...stage import Report
+from ..audio import QUIETEST
 from ..resample import resample
 from .note_odds import REPEAT, Begins, Posterior, begins, fades, held, merged
 
@@ -30,7 +31,6 @@ WINDOW_FRAMES = 172  # ... and the frames that it gives for them
 KEPT = 140  # of these, in the middle; the edges lack context
 BATCH = 16  # windows at a time
 KEYS, LOWEST = 88, 21  # of a piano, and the MIDI pitch of the first
-SILENT = 1e-4  # peak of a window that is not worth listening to, -80 dBFS
 
 NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the user
 PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
@@ -65,7 +65,7 @@ def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior,
     count = len(samples) // HOP + 1
     starts = range(-edge, count - edge, KEPT)
     result = np.zeros((2, len(starts), KEPT, KEYS), dtype=np.float32)
-    loud = [i for i, start in enumerate(starts) if np.abs(_window(samples, start)).max() > SILENT]
+    loud = [i for i, start in enumerate(starts) if np.abs(_window(samples, start)).max() > QUIETEST]
     for first in range(0, len(loud), BATCH):
         report(first / len(loud), "listening for notes")
         batch = loud[first : first + BATCH]

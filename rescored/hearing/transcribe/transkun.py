@@ -28,6 +28,7 @@ from ...errors import ModelUnavailable
 from ...models import device, load_once
 from ...music import Audio, Heard, Note, Span
 from ...stage import Report
+from ..audio import QUIETEST
 from ..resample import resample
 
 RATE_HZ = 44100
@@ -39,7 +40,6 @@ LEAD = SEGMENT - STEP  # so much before the recording begins the first segment
 GPU_BATCH = 4  # segments at a time, about 2 GB; a CPU gains nothing from more than one
 
 SUSTAIN = -64  # the model's "pitch" of the sustain pedal (-67 is the soft pedal)
-SILENT = 1e-4  # peak of a segment that is not worth listening to, -80 dBFS
 NEAR_MISS = -1.5  # log-odds from which a note that was not taken is offered to the user
 APART = 4  # frames between two near-misses of one pitch
 
@@ -112,7 +112,7 @@ def _score(model: Any, segments: list[NDArray[np.float32]]) -> list[Scored | Non
     """The model's scores of each segment, or None for a silent one."""
     from transkun.Util import makeFrame
 
-    loud = [i for i, s in enumerate(segments) if np.abs(s).max() > SILENT]
+    loud = [i for i, s in enumerate(segments) if np.abs(s).max() > QUIETEST]
     scored: list[Scored | None] = [None] * len(segments)
     if not loud:
         return scored
