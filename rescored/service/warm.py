@@ -30,8 +30,8 @@ def warm(presets: str) -> None:
         try:
             audio = Audio(noise, 44100)
             stems = separate(audio, find_separator(settings=settings.separate), settings=settings.separate)
-            for stem in stems_to_hear(stems, settings.notes):
-                detect_notes(stems.audio[stem], stem, settings=settings.notes)
+            for stem, sound in stems_to_hear(stems, settings.notes).items():
+                detect_notes(sound, stem, settings=settings.notes)
             track_pulse(audio, find_tracker(settings=settings.pulse), settings=settings.pulse)
         except RescoredError as error:
             log.warning("preset %s cannot be made warm: %s", name, error)
