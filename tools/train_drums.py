@@ -1,12 +1,12 @@
 """Fit rescored/hearing/transcribe/drums.npz on grooves that are made here; see `--help`.
 
-    python tools/train_drums.py [--soundfont FluidR3_GM.sf2] [--grooves 160]
+    python tools/train_drums.py [--soundfont FluidR3_GM.sf2 ...] [--kit FOLDER ...] [--held-out FOLDER ...]
 
-Kits are those of the soundfonts (the one in pretty_midi's wheel, and any that are named) and drums
-made from scratch: swept sines, noise, metallic partials. Grooves are patterns of chance, with swing,
-ghost notes, fills and strokes at random; the studio adds rattling snares, rooms, tone, compression,
-noise and what separation leaves of other instruments. Kits of the grooves held out are in no other.
-Prints the F1 of each drum on those, and the thresholds that were best for them.
+Kits are those of the soundfonts (the one in pretty_midi's wheel, and any that are named), folders of
+samples, and drums made from scratch: swept sines, noise, metallic partials. Grooves are patterns of
+chance, with swing, ghost notes, fills and strokes at random; the studio adds rattling snares, rooms,
+tone, compression, noise and what separation leaves of other instruments. Prints the F1 of each drum
+on grooves of the kits held out, which are in no other, and the thresholds that were best for them.
 """
 
 from __future__ import annotations
@@ -17,98 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pretty_midi
-import tinysoundfont
 import torch
+from drum_kits import OTHERS, RATE_HZ, Chance, Kit, in_folder, in_soundfont, made
 from scipy.signal import butter, fftconvolve, sosfilt
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rescored.hearing.transcribe import drums
 
-RATE_HZ, SECONDS = drums.RATE_HZ, 6.0
-RINGS = int(1.1 * RATE_HZ)  # samples of a stroke
-BANK = 128  # of percussion
-KITS = (0, 1, 8, 16, 24, 25, 32, 40)
-# General MIDI keys that sound each drum; others, which are no note of the score, teach what is none
-KEYS = {
-    drums.KICK: (35, 36), drums.SNARE: (38, 40), drums.CLOSED: (42, 44), drums.OPEN: (46,), drums.LOW_TOM: (41, 43),
-    drums.MIDDLE_TOM: (45, 47), drums.HIGH_TOM: (48, 50), drums.RIDE: (51, 53, 59), drums.CRASH: (49, 57, 55),
-}
-OTHERS = (37, 39, 54, 56, 70, 75)
-Chance = np.random.Generator
-Kit = dict[int, list[np.ndarray]]  # key in General MIDI (or drum) -> ways it sounds, soft to loud
-
-
-# ---------------------------------------------------------------- kits
-
-
-def sampled(synth: tinysoundfont.Synth, font: int, preset: int) -> Kit:
-    """The strokes of a kit in a soundfont at two strengths."""
-    synth.program_select(9, font, BANK, preset, True)
-    kit: Kit = {}
-    for drum, keys in (*KEYS.items(), *((k, (k,)) for k in OTHERS)):
-        for key in keys:
-            for velocity in (60, 115):
-                synth.noteon(9, key, velocity)
-                sound = np.frombuffer(synth.generate(RINGS), dtype=np.float32).reshape(-1, 2).mean(axis=1)
-                synth.sounds_off(9)
-                synth.generate(RATE_HZ // 20)
-                if np.abs(sound).max() > 1e-4:
-                    kit.setdefault(drum, []).append(sound)
-    return kit
-
-
-def made(chance: Chance) -> Kit:
-    """A kit from scratch."""
-    n = RINGS
-    t = np.arange(n) / RATE_HZ
-
-    def fall(seconds: float) -> np.ndarray:
-        return np.exp(-6.9 * t / seconds)
-
-    def swept(hz: float, from_hz: float, seconds: float) -> np.ndarray:
-        glide = hz + (from_hz - hz) * np.exp(-t / chance.uniform(0.01, 0.04))
-        return np.sin(2 * np.pi * np.cumsum(glide) / RATE_HZ + chance.uniform(0, 6)) * fall(seconds)
-
-    def noise(low_hz: float, high_hz: float, seconds: float) -> np.ndarray:
-        sos = butter(2, [low_hz, min(high_hz, 20000)], "bandpass", fs=RATE_HZ, output="sos")
-        sound = sosfilt(sos, chance.normal(size=n))
-        return sound / (np.abs(sound).max() + 1e-9) * fall(seconds)
-
-    def metal(low_hz: float, high_hz: float, count: int, seconds: float) -> np.ndarray:
-        hz = np.exp(chance.uniform(np.log(low_hz), np.log(high_hz), count))
-        ringing = sum(np.sin(2 * np.pi * f * t + chance.uniform(0, 6)) for f in hz)
-        return np.asarray(ringing) / count * fall(seconds)
-
-    u = chance.uniform
-    plate, bright = u(4000, 7500), u(11000, 18000)
-    tom = u(65, 110)
-    kit: Kit = {}
-    for strength in (0.5, 1.0):
-        def add(drum: int, sound: np.ndarray, strength: float = strength) -> None:
-            kit.setdefault(drum, []).append((strength * sound / (np.abs(sound).max() + 1e-9)).astype(np.float32))
-
-        base = u(42, 75)
-        add(drums.KICK, swept(base, base * u(2, 6), u(0.15, 0.6))
-            + u(0.05, 0.5) * noise(800, u(3000, 9000), u(0.01, 0.04)))
-        shell = u(150, 260)
-        add(drums.SNARE, u(0.3, 1) * swept(shell, shell * u(1.1, 1.6), u(0.08, 0.25))
-            + u(0.2, 0.6) * swept(shell * u(1.5, 1.9), shell * 2, u(0.06, 0.15))
-            + u(0.4, 1.2) * noise(u(500, 2500), u(8000, 16000), u(0.1, 0.4)))
-        for drum, times in ((drums.LOW_TOM, 1.0), (drums.MIDDLE_TOM, u(1.25, 1.5)), (drums.HIGH_TOM, u(1.7, 2.2))):
-            add(drum, swept(tom * times, tom * times * u(1.2, 2), u(0.25, 0.9))
-                + u(0.05, 0.4) * noise(500, u(3000, 8000), u(0.02, 0.08)))
-        for drum, seconds in ((drums.CLOSED, u(0.04, 0.2)), (drums.OPEN, u(0.5, 1.5))):
-            add(drum, noise(plate, bright, seconds) + u(0, 1) * metal(plate * 0.6, 14000, 14, seconds))
-        add(drums.RIDE, metal(u(2000, 4000), 13000, 24, u(0.8, 2.5)) + u(0.1, 0.5) * noise(5000, 15000, u(0.4, 1.5))
-            + u(0.1, 0.8) * metal(2500, 6000, 4, u(0.2, 0.8)))
-        add(drums.CRASH, (noise(u(400, 2500), 17000, u(1.0, 3.0)) + u(0, 1) * metal(500, 12000, 40, u(1, 3)))
-            * (1 - np.exp(-t / u(0.001, 0.008))))
-        add(37, noise(u(800, 1500), u(2500, 5000), u(0.02, 0.06)))
-        add(39, noise(900, 4000, u(0.05, 0.2)) * (1 + (np.sin(2 * np.pi * 90 * t) > 0) * (t < 0.03)))
-        add(54, metal(5000, 14000, 10, u(0.1, 0.3)))
-    return kit
-
+SECONDS = 6.0
 
 # ---------------------------------------------------------------- grooves
 
@@ -126,6 +43,7 @@ def groove(chance: Chance) -> list[Stroke]:
         drums.LOW_TOM: chance.choice([0, 0.03, 0.2]), drums.MIDDLE_TOM: chance.choice([0, 0.03, 0.2]),
         drums.HIGH_TOM: chance.choice([0, 0.03, 0.2]),
     }
+    density[drums.STICK] = chance.choice([0, 0, 0.1, 0.25])
     other = int(chance.choice(OTHERS))
     density[other] = chance.choice([0, 0, 0.1, 0.4])
     pattern = {drum: chance.random(steps) < p for drum, p in density.items()}
@@ -133,7 +51,10 @@ def groove(chance: Chance) -> list[Stroke]:
         keeper = drums.CLOSED if chance.random() < 0.75 else drums.RIDE
         pattern[keeper] = np.arange(steps) % chance.choice([1, 2, 4]) == 0
     if chance.random() < 0.5:  # a backbeat
-        pattern[drums.SNARE] = np.arange(steps) % max(steps // 2, 1) == steps // 4
+        backbeat = drums.SNARE if chance.random() < 0.8 else drums.STICK
+        pattern[backbeat] = np.arange(steps) % max(steps // 2, 1) == steps // 4
+        if chance.random() < 0.15:  # one drop: the bass drum falls on it
+            pattern[drums.KICK] = pattern[backbeat].copy()
     accents = chance.uniform(0.35, 1, (steps, 1))
     swing, loose_s = chance.choice([0, 0, 0.2, 0.33]) * step_s, chance.uniform(0, 0.012)
     strokes: list[Stroke] = []
@@ -150,7 +71,18 @@ def groove(chance: Chance) -> list[Stroke]:
     return sorted(strokes)
 
 
-def record(strokes: list[Stroke], kit: Kit, chance: Chance) -> np.ndarray:
+def set_up(kits: list[Kit], chance: Chance) -> dict[int, list[np.ndarray]]:
+    """One instrument for every drum, most from one kit."""
+    own = kits[chance.integers(len(kits))]
+    result = {}
+    for drum in (*drums.DRUMS, *OTHERS):
+        kit = own if drum in own and chance.random() < 0.7 else kits[chance.integers(len(kits))]
+        if drum in kit:
+            result[drum] = kit[drum][chance.integers(len(kit[drum]))]
+    return result
+
+
+def record(strokes: list[Stroke], kit: dict[int, list[np.ndarray]], chance: Chance) -> np.ndarray:
     """The groove on a kit, through the studio: mono samples."""
     n = int(SECONDS * RATE_HZ)
     tracks: dict[int, np.ndarray] = {}
@@ -163,7 +95,7 @@ def record(strokes: list[Stroke], kit: Kit, chance: Chance) -> np.ndarray:
         ways = kit.get(drum)
         if not ways:
             continue
-        way = ways[int(np.clip(chance.normal(strength * len(ways), 0.7), 0, len(ways) - 1))]
+        way = ways[int(np.clip(chance.normal(strength * len(ways) - 0.5, 0.7), 0, len(ways) - 1))]
         sound = np.interp(np.arange(0, len(way), tuning[drum]), np.arange(len(way)), way)
         sound *= strength * level[drum] / (np.abs(way).max() + 1e-9)
         if drum == drums.OPEN and (after := [h for h in hats if h > at]):  # the pedal closes it
@@ -216,35 +148,48 @@ def others(n: int, chance: Chance) -> np.ndarray:
 # ---------------------------------------------------------------- fitting
 
 
-def example(kit: Kit, chance: Chance) -> tuple[np.ndarray, np.ndarray, list[Stroke]]:
+Example = tuple[np.ndarray, np.ndarray, list[Stroke]]
+
+
+def example(kits: list[Kit], chance: Chance) -> Example:
     """Bands, how much each drum is struck in each frame (0..1), and the strokes."""
+    kit = set_up(kits, chance)
     strokes = [s for s in groove(chance) if s[1] in kit]
     spectrum = drums.bands(record(strokes, kit, chance))
     target = np.zeros((len(spectrum), len(drums.DRUMS)), dtype=np.float32)
     for at, drum, _ in strokes:
         if drum in drums.DRUMS:
             frame, column = at * RATE_HZ / drums.HOP, drums.DRUMS.index(drum)
-            for t in range(int(frame) - 2, int(frame) + 4):
+            for t in range(int(frame) - 2, min(int(frame) + 4, len(target))):
                 target[t, column] = max(target[t, column], np.clip(1.35 - 0.55 * abs(t - frame), 0, 1))
     return spectrum, target, strokes
 
 
-def fit(made_of: list[tuple[np.ndarray, np.ndarray, list[Stroke]]], passes: int) -> dict[str, np.ndarray]:
+def fit(examples: list[Example], passes: int) -> dict[str, np.ndarray]:
     """The weights of the network, as drums.py reads them."""
     torch.manual_seed(0)
-    x = torch.from_numpy(np.concatenate([drums.in_context(s) for s, *_ in made_of]).astype(np.float16))
-    y = torch.from_numpy(np.concatenate([t for _, t, _ in made_of]))
-    layers = [torch.nn.Linear(x.shape[1], 96), torch.nn.Linear(96, 64), torch.nn.Linear(64, y.shape[1])]
+    before, after = -drums.CONTEXT[0], drums.CONTEXT[-1]
+    seen = [np.pad(drums.facts(s), ((before, after), (0, 0))).astype(np.float16) for s, *_ in examples]
+    begins = np.cumsum([0, *(len(s) for s in seen[:-1])])
+    x = torch.from_numpy(np.concatenate(seen))
+    centre = torch.from_numpy(np.concatenate([
+        begin + before + np.arange(len(s)) for begin, (s, *_) in zip(begins, examples, strict=True)]))
+    y = torch.from_numpy(np.concatenate([t for _, t, _ in examples]))
+    busy = (torch.nn.functional.max_pool1d(y.max(1).values[None], 21, 1, 10)[0] > 0).float()
+    around = torch.tensor(drums.CONTEXT)
+    width = len(drums.CONTEXT) * x.shape[1]
+    layers = [torch.nn.Linear(width, 128), torch.nn.Linear(128, 64), torch.nn.Linear(64, y.shape[1])]
     parameters = [p for layer in layers for p in layer.parameters()]
-    steps = passes * (len(x) // 512 + 1)
+    rows_a_pass = int(busy.sum() + 0.2 * (1 - busy).sum())  # of frames in which nothing happens, some
     learn = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-2)
-    slower = torch.optim.lr_scheduler.OneCycleLR(learn, 4e-3, total_steps=steps)
+    slower = torch.optim.lr_scheduler.OneCycleLR(learn, 4e-3, total_steps=passes * (rows_a_pass // 512 + 1))
     for number in range(passes):
         total = 0.0
-        for rows in torch.randperm(len(x)).split(512):
-            h = x[rows].float()
-            h = h + 0.25 * torch.randn(len(h), 1)  # as loud or soft as any
-            h = torch.nn.functional.dropout(torch.relu(layers[0](h)), 0.1)
+        batches = torch.multinomial(busy + 0.2 * (1 - busy), rows_a_pass).split(512)
+        for rows in batches:
+            h = x[centre[rows, None] + around].float()
+            h[:, :, : drums.BANDS] += 0.15 * torch.randn(len(h), 1, 1)  # as loud or soft as any
+            h = torch.nn.functional.dropout(torch.relu(layers[0](h.flatten(1))), 0.1)
             out = layers[2](torch.nn.functional.dropout(torch.relu(layers[1](h)), 0.1))
             loss = torch.nn.functional.binary_cross_entropy_with_logits(out, y[rows])
             learn.zero_grad()
@@ -252,7 +197,7 @@ def fit(made_of: list[tuple[np.ndarray, np.ndarray, list[Stroke]]], passes: int)
             learn.step()
             slower.step()
             total += loss.item() * len(rows)
-        print(f"pass {number + 1}: {total / len(x):.4f}", flush=True)
+        print(f"pass {number + 1}: {total / rows_a_pass:.4f}", flush=True)
     return {f"{name}.{kind}": getattr(layer, kind).detach().numpy().T.astype(np.float16)
             for name, layer in zip(("first", "second", "last"), layers, strict=True) for kind in ("weight", "bias")}
 
@@ -268,31 +213,13 @@ def onset_f1(truth: list[float], found: np.ndarray) -> tuple[int, int, int]:
     return hits, len(truth), len(found)
 
 
-def main() -> None:
-    """Make grooves, fit, choose thresholds on kits held out, and write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more kits than the wheel's")
-    parser.add_argument("--grooves", type=int, default=160)
-    parser.add_argument("--passes", type=int, default=10)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    chance = np.random.default_rng(0)
-    fonts = [Path(pretty_midi.__file__).parent / "TimGM6mb.sf2", *options.soundfont]
-    kits = []
-    for path in fonts:
-        synth = tinysoundfont.Synth(samplerate=RATE_HZ, gain=0)
-        font = synth.sfload(str(path))
-        kits += [kit for preset in KITS if len(kit := sampled(synth, font, preset)) > 9]
-    kits += [made(chance) for _ in range(options.grooves // 4)]
-    kits = [kits[i] for i in chance.permutation(len(kits))]
-    print(len(kits), "kits", flush=True)
-    kept = len(kits) * 7 // 8
-    examples = [example(kits[chance.integers(kept)], chance) for _ in range(options.grooves)]
-    print("made", flush=True)
-    weights = fit(examples, options.passes)
-    drums.WEIGHTS.unlink(missing_ok=True)
-    np.savez_compressed(drums.WEIGHTS, **weights, threshold=np.full(len(drums.DRUMS), 0.5, np.float16))
-    held = [example(kits[chance.integers(kept, len(kits))], chance) for _ in range(options.grooves // 5)]
+def kits_of(paths: list[Path]) -> list[Kit]:
+    """Of soundfonts and folders."""
+    return [kit for path in paths for kit in (in_soundfont(path) if path.is_file() else [in_folder(path)])]
+
+
+def choose_thresholds(held: list[Example]) -> np.ndarray:
+    """The threshold of every drum with the best F1."""
     threshold = np.zeros(len(drums.DRUMS), dtype=np.float16)
     likely = [drums.odds(spectrum) for spectrum, *_ in held]
     for k, drum in enumerate(drums.DRUMS):
@@ -304,7 +231,33 @@ def main() -> None:
             hits, true, found = np.sum(counts, axis=0)
             scores.append((2 * hits / max(true + found, 1), level))
         best, threshold[k] = max(scores)
-        print(f"drum {drum}: F1 {best:.3f} at {threshold[k]:.2f}")
+        print(f"drum {drum}: F1 {best:.3f} at {threshold[k]:.2f}", flush=True)
+    return threshold
+
+
+def main() -> None:
+    """Make grooves, fit, choose thresholds on kits held out, and write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more kits than the wheel's")
+    parser.add_argument("--kit", type=Path, nargs="*", default=[], help="folders of samples, one kit each")
+    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="kits to measure with, in no training")
+    parser.add_argument("--grooves", type=int, default=400)
+    parser.add_argument("--passes", type=int, default=6)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    chance = np.random.default_rng(0)
+    wheel = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
+    sampled = kits_of([wheel, *options.soundfont, *options.kit])
+    kits = [*sampled, *(made(chance) for _ in range(6))]
+    held_out = kits_of(options.held_out) or [made(chance) for _ in range(20)]
+    print(f"{len(sampled)} sampled kits, {len(kits) - len(sampled)} made, {len(held_out)} held out", flush=True)
+    examples = [example(sampled if chance.random() < 0.7 else kits, chance) for _ in range(options.grooves)]
+    held = [example(held_out, chance) for _ in range(60)]
+    print("made", flush=True)
+    weights = fit(examples, options.passes)
+    drums.WEIGHTS.unlink(missing_ok=True)
+    np.savez_compressed(drums.WEIGHTS, **weights, threshold=np.full(len(drums.DRUMS), 0.5, np.float16))
+    threshold = choose_thresholds(held)
     np.savez_compressed(drums.WEIGHTS, **weights, threshold=threshold)
     print(drums.WEIGHTS.stat().st_size, "bytes")
 

@@ -42,7 +42,7 @@ def _level(audio: Audio) -> float:
     return float(np.sqrt(np.mean(np.square(audio.samples)))) if audio.samples.size else 0.0
 
 
-@stage(version=3)
+@stage(version=4)
 def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Report = silent) -> Heard:
     """The notes of one stem, in seconds from its begin, each with velocity and confidence (0..1).
 

@@ -24,9 +24,11 @@ BANDS = 44  # of the spectrum, equally wide in octaves
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
 LOW_BANDS, LOW_WINDOW, WINDOW = 16, 4096, 1024  # the lowest bands need long windows, which blur time
 CONTEXT = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 11, 15, 20)  # frames that are looked at together
+PEAK = 98.5  # percentile of a band's levels that counts as its peak
 FAINTEST = 1e-3  # of the loudest frames' level: what is as good as silent
 
-KICK, SNARE, CLOSED, OPEN, LOW_TOM, MIDDLE_TOM, HIGH_TOM, RIDE, CRASH = DRUMS = (36, 38, 42, 46, 41, 45, 48, 51, 49)
+DRUMS = (36, 37, 38, 42, 46, 41, 45, 48, 51, 49)
+KICK, STICK, SNARE, CLOSED, OPEN, LOW_TOM, MIDDLE_TOM, HIGH_TOM, RIDE, CRASH = DRUMS
 EITHER = ((CLOSED, OPEN), (LOW_TOM, MIDDLE_TOM, HIGH_TOM))  # struck one at a time
 APART = 5  # frames: no drum is struck again sooner, nor another of `EITHER`
 FULL_DB = 40.0  # below the loudest stroke: a tenth of its velocity
@@ -77,17 +79,26 @@ def _filters(window: int) -> Floats32:
     return np.asarray(triangle / np.sqrt(triangle.sum(axis=0)), dtype=np.float32)
 
 
-def in_context(spectrum: Floats32) -> Floats32:
-    """Every frame beside those around it, shape (frames, len(CONTEXT) * BANDS)."""
+def facts(spectrum: Floats32) -> Floats32:
+    """Bands as they are, and below where each peaks in this recording, which no room or tone control changes.
+
+    Shape (frames, 2 * BANDS).
+    """
+    peak = np.percentile(spectrum, PEAK, axis=0) if len(spectrum) else np.zeros(BANDS)
+    return np.concatenate([spectrum, spectrum - peak.astype(np.float32)], axis=1)
+
+
+def in_context(seen: Floats32) -> Floats32:
+    """Every frame of `facts` beside those around it, shape (frames, len(CONTEXT) * 2 * BANDS)."""
     before, after = -CONTEXT[0], CONTEXT[-1]
-    padded = np.pad(spectrum, ((before, after), (0, 0)))
-    return np.concatenate([padded[before + k : before + k + len(spectrum)] for k in CONTEXT], axis=1)
+    padded = np.pad(seen, ((before, after), (0, 0)))
+    return np.concatenate([padded[before + k : before + k + len(seen)] for k in CONTEXT], axis=1)
 
 
 def odds(spectrum: Floats32) -> Floats32:
     """How likely each drum is struck in each frame, shape (frames, len(DRUMS))."""
     w = _weights()
-    x = in_context(spectrum)
+    x = in_context(facts(spectrum))
     for layer in ("first", "second"):
         x = np.maximum(x @ w[f"{layer}.weight"] + w[f"{layer}.bias"], 0.0)
     return np.asarray(1 / (1 + np.exp(-(x @ w["last.weight"] + w["last.bias"]))), dtype=np.float32)
