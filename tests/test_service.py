@@ -112,6 +112,7 @@ def new_app(world: World) -> Any:
     from rescored.service import celery_app
 
     celery_app.app.conf.broker_url = celery_app.BROKER_URL = world.redis.url
+    celery_app.app._after_fork()  # forget connections to the Redis of another test
     jobs = celery_app.open_cluster(Store())
     jobs.live(works=False)
     return jobs
