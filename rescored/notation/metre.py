@@ -37,7 +37,7 @@ FIRM = 100.0  # cost of an irregular measure where the user has said where one b
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=5)
+@stage(version=6)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -105,8 +105,8 @@ def _with_drums(evidence: Evidence, drums: DrumBeats) -> Evidence:
     tempo = np.insert(evidence.tempo, at, evidence.tempo[np.minimum(at, len(evidence.tempo) - 1)], axis=0)
     k = np.clip(np.searchsorted(times, drums.times_s), 1, len(times) - 1)
     k -= drums.times_s - times[k - 1] < times[k] - drums.times_s
-    np.add.at(position[:, 1], k, drums.beat)
-    np.add.at(position[:, 2], k, drums.downbeat)
+    np.add.at(position[:, 1], k, PLACES * drums.beat)
+    np.add.at(position[:, 2], k, PLACES * drums.downbeat)
     return Evidence(times, position, tempo)
 
 
