@@ -30,6 +30,7 @@ PLACES = 1.5  # weight of where beats and downbeats fall
 TEMPI = 0.6  # weight of metre and beat length
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
+LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
@@ -89,7 +90,7 @@ def _pitched(performance: Performance) -> Ints:
 
 def _evidence(times_s: Floats, reading: Reading) -> Evidence:
     """The network's reading, weighed."""
-    position = PLACES * (reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS]))
+    position = PLACES * (reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS - LONGER_MEASURES]))
     tempo = TEMPI * reading.tempo.astype(np.float64) - FASTER * np.log2(PERIODS_S)
     return Evidence(times_s, position, tempo)
 
