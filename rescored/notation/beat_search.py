@@ -32,7 +32,7 @@ class SearchWeights:
 
     tempo: float = 0.6  # of the network's metre and beat length, per second
     steady: float = 0.15  # spread of the log ratio of neighbouring beats
-    jump: float = 12.0  # most that a change of tempo costs
+    jump: float = 20.0  # most that a change of tempo costs
     silent: float = 1.3  # a beat without onset
     silent_most: float = 9.0  # a long rest
     silent_downbeat: float = 1.0  # in addition

@@ -13,6 +13,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
@@ -28,6 +29,7 @@ from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 # composers, songs and plain pieces.
 PLACES = 1.5  # weight of where beats and downbeats fall
 TEMPI = 0.6  # weight of metre and beat length
+AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
@@ -90,9 +92,11 @@ def _pitched(performance: Performance) -> Ints:
 
 def _evidence(times_s: Floats, reading: Reading) -> Evidence:
     """The network's reading, weighed."""
-    position = PLACES * (reading.position.astype(np.float64) + np.array([0.0, MORE_BEATS, MORE_BEATS - LONGER_MEASURES]))
-    tempo = TEMPI * reading.tempo.astype(np.float64) - FASTER * np.log2(PERIODS_S)
-    return Evidence(times_s, position, tempo)
+    prior = np.array([0.0, MORE_BEATS, MORE_BEATS - LONGER_MEASURES])
+    position = PLACES * (reading.position.astype(np.float64) + prior)
+    tempo = reading.tempo.astype(np.float64)  # half of it as read around, since beats do not halve and double
+    tempo = 0.5 * (tempo + uniform_filter1d(tempo, 2 * AROUND + 1, axis=0, mode="nearest"))
+    return Evidence(times_s, position, TEMPI * tempo - FASTER * np.log2(PERIODS_S))
 
 
 def _with_drums(evidence: Evidence, drums: DrumBeats) -> Evidence:
