@@ -40,7 +40,7 @@ def _demucs_name(settings: SeparateSettings) -> str:
     return "htdemucs_ft" if fine else settings.model
 
 
-@stage(version=1)
+@stage(version=2)
 def separate(
     audio: Audio, separator: Separator | None = None, *, settings: SeparateSettings, report: Report = silent
 ) -> Stems:

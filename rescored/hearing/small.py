@@ -11,6 +11,9 @@ from demucs.states import capture_init
 from torch import Tensor
 
 STEMS = ("drums", "bass", "other", "vocals")
+# Share of the learned masks. More is better on our own renderings (0.5: mean SDR 4.6 dB) and worse on real songs
+# (1.9 dB). This share is no worse than rules alone on either: 3.5 against 3.0, and 2.5 against 2.5 (two songs).
+LEARNED = 0.2
 
 
 class SmallDemucs(HDemucs):  # type: ignore[misc]
@@ -18,7 +21,7 @@ class SmallDemucs(HDemucs):  # type: ignore[misc]
     2021), without its branch over the waveform. It sees log magnitudes in `bands`, single bins below
     1 kHz and ever wider ones above, and shares out every band among the stems, which therefore add up
     to the mix. Masks over bands are learned from far less music than spectra are. What it learned from
-    synthetic music and what `masks_by_rule` says, which holds for any music, count the same.
+    synthetic music counts `LEARNED`, and `masks_by_rule`, which holds for any music, the rest.
     """
 
     @capture_init  # type: ignore[untyped-decorator]
@@ -42,7 +45,7 @@ class SmallDemucs(HDemucs):  # type: ignore[misc]
     def _mask(self, z: Tensor, m: Tensor) -> Tensor:
         learned = m.softmax(dim=1).index_select(3, self.band_of_bin.to(z.device))
         by_rule = masks_by_rule(z, self.samplerate / self.nfft)
-        return (learned + by_rule[:, :, None]) / 2 * z[:, None]
+        return (LEARNED * learned + (1 - LEARNED) * by_rule[:, :, None]) * z[:, None]
 
 
 def masks_by_rule(z: Tensor, bin_hz: float) -> Tensor:
