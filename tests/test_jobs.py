@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from rescored.errors import Cancelled, InputError, LinkError, RescoredError
 from rescored.service.history import History
 from rescored.service.jobs import Desk, Jobs
 from rescored.service.progress import Progress
+from rescored.service.work import work
 from rescored.settings import Settings
 from rescored.stage import Event
+from rescored.store import Store
 
 PATIENCE_S = 60.0
 
@@ -256,3 +259,11 @@ def test_a_link_never_names_a_file_of_this_machine(tmp_path: Path, link: str) ->
     jobs = Jobs(tmp_path / "jobs", lambda desk: None)
     with pytest.raises(LinkError):
         jobs.submit(link, {})
+
+
+def test_a_recording_is_called_as_its_user_calls_it(tmp_path: Path, recording: Path) -> None:
+    store = Store(tmp_path / "store")
+    jobs = Jobs(tmp_path / "jobs", partial(work, store=store))
+    job = jobs.submit(recording, Settings().as_dict(), title="My song")
+    with pytest.raises(RescoredError, match=r"^My song could not be read"):
+        jobs.result(job)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from ..bucket import Bucket, default_folder
 from ..codec import decode, encode, fingerprint
+from ..errors import RescoredError
 from ..hearing.links import is_link
 from ..hearing.sources import open_source
 from ..hearing.transcribe import stems_to_hear
@@ -44,7 +46,14 @@ def work(desk: Desk, store: Store, queue: str = "") -> None:
 
     With `queue` one of `QUEUES`, only what workers of that queue do; then raises `Elsewhere`.
     """
-    _Transcribing(desk, store, queue).run()
+    try:
+        _Transcribing(desk, store, queue).run()
+    except RescoredError as error:  # the user knows the recording by its title, not by the server's name for the file
+        if not desk.order.title:
+            raise
+        named = error.problem.replace(PurePath(desk.order.source).name, desk.order.title)
+        error.args = (named, *error.args[1:])
+        raise
 
 
 class _Passing:
