@@ -12,6 +12,7 @@ from rescored.errors import Cancelled, InputError, ModelUnavailable
 from rescored.hearing.assemble import assemble
 from rescored.hearing.pulse import track_pulse
 from rescored.hearing.transcribe import detect_notes, stems_to_hear
+from rescored.hearing.weights import BUILT_IN
 from rescored.music import PIANO, Audio, Heard, Note, Part, Performance, Pulse, Span, Stems
 from rescored.output.sound import render
 from rescored.settings import PRESETS, PulseSettings, Settings
@@ -201,14 +202,17 @@ def test_stems_that_become_parts():
     for preset in PRESETS:
         assert list(stems_to_hear(whole, Settings.preset(preset).notes)) == ["mix"]
     band, piano = (Settings.preset(p).notes for p in ("full-band", "piano-in-band"))
-    assert list(stems_to_hear(Stems(four, "htdemucs"), band)) == ["vocals", "other", "bass"]
+    assert list(stems_to_hear(Stems(four, "htdemucs"), band)) == ["vocals", "other", "bass", "drums"]
+    assert list(stems_to_hear(Stems(four, BUILT_IN), band)) == ["vocals", "other", "bass"], "drums need better stems"
     assert list(stems_to_hear(Stems(four, "htdemucs"), piano)) == ["other"]
     six = Stems({**four, "piano": loud, "guitar": tone(0.05)}, "htdemucs_6s")
     (name, both), = stems_to_hear(six, piano).items()
     assert name == "piano + guitar"
     assert np.allclose(both.samples, loud.samples + tone(0.05).samples)
-    assert list(stems_to_hear(Stems({**four, "vocals": faint}, "htdemucs"), band)) == ["other", "bass"]
-    assert list(stems_to_hear(Stems({**four, "bass": tone(0.0)}, "htdemucs"), band)) == ["vocals", "other"]
+    assert list(stems_to_hear(Stems({**four, "vocals": faint}, "htdemucs"), band)) == ["other", "bass", "drums"]
+    assert list(stems_to_hear(Stems({**four, "bass": tone(0.0)}, "htdemucs"), band)) == ["vocals", "other", "drums"]
+    left_behind = tone(0.1 * 10 ** (-30 / 20))
+    assert "drums" not in stems_to_hear(Stems({**four, "drums": left_behind}, "htdemucs"), band)
 
 
 def test_parts_names_and_ids():

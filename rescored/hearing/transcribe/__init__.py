@@ -11,22 +11,34 @@ from ...plugins import transcribers
 from ...settings import NoteSettings
 from ...stage import Report, silent, stage
 from ..audio import QUIETEST
+from ..weights import BUILT_IN
 
+OF_A_BAND = ("mix", "vocals", "guitar", "piano", "other", "bass", "drums")  # stems, in score order
 BESIDE_DB = 35.0  # a stem this much weaker than the loudest is what separation left behind
+DRUMS_BESIDE_DB = 25.0  # stricter: whatever else is struck or plucked there would be heard as drums
 
 
 def stems_to_hear(stems: Stems, settings: NoteSettings) -> dict[str, Audio]:
     """The sounds that become parts, by name, in score order; those in which nothing plays are left out.
 
+    Drums are heard in stems that Demucs (or a plugin) made. In those of the separator that ships so much else
+    is left that most snares and hi-hats heard there would be false.
     A piano in a band is heard in all that is neither voice, bass nor drums. htdemucs_6s tells piano from
     guitar badly (its authors say so): with its stems, both are heard together.
     """
     if settings.instruments == "piano-in-band":
         return _around_a_piano(stems)
-    wanted = ("mix", "vocals", "guitar", "piano", "other", "bass") if settings.instruments == "band" else ("mix",)
+    wanted = OF_A_BAND if settings.instruments == "band" else ("mix",)
     here = {name: stems.audio[name] for name in wanted if name in stems.audio}
-    floor = max(map(_level, stems.audio.values())) * 10 ** (-BESIDE_DB / 20)
-    return {name: sound for name, sound in here.items() if len(here) == 1 or _level(sound) > floor}
+    if stems.separator == BUILT_IN:
+        here.pop("drums", None)
+    loudest = max(map(_level, stems.audio.values()))
+    return {name: sound for name, sound in here.items() if len(here) == 1 or _level(sound) > loudest * _share(name)}
+
+
+def _share(stem: str) -> float:
+    """Of the loudest stem's level: what a stem in which something plays has at least."""
+    return float(10 ** (-(DRUMS_BESIDE_DB if stem == "drums" else BESIDE_DB) / 20))
 
 
 def _around_a_piano(stems: Stems) -> dict[str, Audio]:
@@ -42,7 +54,7 @@ def _level(audio: Audio) -> float:
     return float(np.sqrt(np.mean(np.square(audio.samples)))) if audio.samples.size else 0.0
 
 
-@stage(version=4)
+@stage(version=5)
 def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Report = silent) -> Heard:
     """The notes of one stem, in seconds from its begin, each with velocity and confidence (0..1).
 

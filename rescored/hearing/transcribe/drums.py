@@ -29,6 +29,7 @@ FAINTEST = 1e-3  # of the loudest frames' level: what is as good as silent
 
 DRUMS = (36, 37, 38, 42, 46, 41, 45, 48, 51, 49)
 KICK, STICK, SNARE, CLOSED, OPEN, LOW_TOM, MIDDLE_TOM, HIGH_TOM, RIDE, CRASH = DRUMS
+WRITTEN = (KICK, SNARE, CLOSED, OPEN)  # what becomes notes; most cross-sticks, toms and cymbals heard yet are false
 EITHER = ((CLOSED, OPEN), (LOW_TOM, MIDDLE_TOM, HIGH_TOM))  # struck one at a time
 APART = 5  # frames: no drum is struck again sooner, nor another of `EITHER`
 FULL_DB = 40.0  # below the loudest stroke: a tenth of its velocity
@@ -39,12 +40,12 @@ Floats32 = NDArray[np.float32]
 
 
 def hear_drums(audio: Audio, report: Report) -> Heard:
-    """The strokes of a drum stem as General MIDI percussion. Ids are left empty."""
+    """The strokes of a drum stem on the drums that are `WRITTEN`, as General MIDI percussion. Ids are left empty."""
     report(0.0, "listening for drums")
     spectrum = bands(resample(audio.mono, audio.rate_hz, RATE_HZ))
     report(0.5, "listening for drums")
     notes = strokes(spectrum, odds(spectrum), _weights()["threshold"])
-    return Heard(tuple(notes), transcriber="drums")
+    return Heard(tuple(n for n in notes if n.pitch in WRITTEN), transcriber="drums")
 
 
 def bands(samples: Floats32) -> Floats32:
