@@ -110,6 +110,13 @@ def test_the_file_says_which_drum_and_which_head():
     assert {r for r in read if r[0] != KICK} == {(SNARE, "C", None), (CLOSED, "G", "x"), (OPEN, "G", "circle-x")}
 
 
+def test_stems_of_hands_go_up_and_of_feet_down_also_where_the_others_rest():
+    root = ElementTree.fromstring(to_musicxml(written(played(*ROCK))))
+    struck = [n for n in root.iter("note") if n.find("unpitched") is not None and n.find("chord") is None]
+    stems = {(n.findtext("voice"), n.findtext("stem")) for n in struck}
+    assert stems == {("1", "up"), ("2", "down")}
+
+
 def test_written_drums_sound_on_channel_ten():
     import io
 

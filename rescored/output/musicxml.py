@@ -346,6 +346,8 @@ class _Writer:
         if len(heads) > 1:
             element = percussion.PercussionChord(heads) if part.percussion else chord.Chord(heads)
             element.sortAscending = lambda: None  # they are; music21 would copy every chord to sort it
+        if part.percussion:  # hands and feet, also where the others rest
+            element.stemDirection = "up" if symbol.voice == 1 else "down"
         element.duration = lasting
         if symbol.staccato:
             element.articulations.append(articulations.Staccato())
