@@ -138,7 +138,7 @@ def test_a_preset_tuned_in_a_notebook_gives_the_same_bytes_on_the_page_and_the_c
 
     _, *values = tuning.loaded(str(preset))  # what the page's controls show once the file is dropped on them
     page_store = Store(tmp_path / "another store")  # nothing may come from what the others left behind
-    jobs = Jobs(page_store.folder / "jobs", partial(work, store=page_store))
+    jobs = Jobs(tmp_path / "jobs", partial(work, store=page_store))
     job = jobs.submit(song, tuning.settings_of(tuple(values)), title=clean_title(song.stem))
     assert list(jobs.watch(job))[-1].state == "done"
     page = jobs.result(job)
