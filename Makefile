@@ -6,8 +6,8 @@ DATA   ?= ../shared/data
 
 .PHONY: app setup test test-service lint bench bench-page bench-rhythms notebooks clean
 
-app: setup  # on one's own machine nobody needs to be limited by the hour
-	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} $(BIN)/python app.py
+app: setup  # on one's own machine nobody needs to be limited by the hour, and logs are for people
+	RESCORED_JOBS_AN_HOUR=$${RESCORED_JOBS_AN_HOUR:-0} RESCORED_LOG=$${RESCORED_LOG:-plain} $(BIN)/python app.py
 
 setup: $(VENV)/.installed
 test: $(VENV)/.installed-tests
