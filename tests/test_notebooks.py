@@ -68,15 +68,19 @@ def test_a_notebook_is_small_complete_and_tells_nothing_of_the_machine(path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_run_on_the_shipped_example(store, tmp_path):
-    copies = [shutil.copy(path, tmp_path) for path in NOTEBOOKS]
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=200", "-p", "no:cacheprovider", "-q",
-               "--rootdir", str(tmp_path), *copies]
-    for _ in range(2):  # seen once: a kernel that had finished a cell and never said so
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
-        if "CellTimeoutError" not in done.stdout:
+    pending = {path.name: shutil.copy(path, tmp_path) for path in NOTEBOOKS}
+    for _ in range(4):  # a busy machine's kernel sometimes finishes a cell of widgets and never says so: idle for ever
+        command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=90", "-p", "no:cacheprovider", "-q",
+                   "-rf", "--rootdir", str(tmp_path), *pending.values()]
+        wide = {**os.environ, "COLUMNS": "200"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=wide)
+        why = dict(re.findall(r"^FAILED (\S+)::\S+ - (.*)$", done.stdout, re.MULTILINE))
+        assert done.returncode == 0 or why, done.stdout[-3000:]
+        assert all(reason.startswith("A cell timed out") for reason in why.values()), done.stdout[-3000:]
+        pending = {name: path for name, path in pending.items() if name in why}
+        if not pending:
             break
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert f"{len(NOTEBOOKS)} passed" in done.stdout
+    assert not pending, done.stdout[-3000:]
     presets = list((tmp_path / "out").glob("*.preset.json"))
     assert len(presets) == len(NOTEBOOKS)
     for preset in presets:
