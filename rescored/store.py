@@ -10,7 +10,6 @@ A bucket has its own lifecycle rules instead (docs/service.md).
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -20,7 +19,7 @@ from typing import Any
 
 from . import codec
 from .bucket import Bucket
-from .errors import SettingsError
+from .environment import number
 from .music import Audio, Stems
 
 # Folders of the layout by how long they are kept; "results" are not here, as their jobs are what is kept or not.
@@ -39,13 +38,6 @@ class Lifetimes:
     @classmethod
     def of_environment(cls) -> Lifetimes:
         """As this module's first lines say."""
-        def number(name: str, default: float) -> float:
-            given = os.environ.get(name) or default
-            try:
-                return float(given)
-            except ValueError as error:
-                raise SettingsError(f"{name} is {given!r}, which is no number.", "Correct or unset it.") from error
-
         return cls(number("RESCORED_KEEP_STEMS_DAYS", cls.stems_days), number("RESCORED_KEEP_DAYS", cls.days),
                    number("RESCORED_STORE_GB", cls.max_gb))
 

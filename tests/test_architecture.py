@@ -11,9 +11,9 @@ import rescored
 
 ROOT = Path(rescored.__file__).parent
 LEVEL = {  # a module may import what has a lower number; rooms of one number never import each other
-    "errors": 0, "settings": 1, "music": 1, "codec": 2, "bucket": 2, "store": 3, "stage": 4, "models": 4,
-    "plugins": 5, "edits": 5, "expressive": 6, "hearing": 6, "notation": 6, "output": 6, "pipeline": 7, "examples": 8,
-    "service": 9, "evaluate": 9, "display": 10, "ui": 10, "notebook": 11, "sweep": 11, "cli": 12,
+    "errors": 0, "environment": 1, "settings": 1, "music": 1, "codec": 2, "bucket": 2, "store": 3, "stage": 4,
+    "models": 4, "plugins": 5, "edits": 5, "expressive": 6, "hearing": 6, "notation": 6, "output": 6, "pipeline": 7,
+    "examples": 8, "service": 9, "evaluate": 9, "display": 10, "ui": 10, "notebook": 11, "sweep": 11, "cli": 12,
 }
 
 def imports_of(path):

@@ -116,11 +116,11 @@ def make_forever(renditions: Renditions, first: int, every: int, out) -> None:  
             batch = []
 
 
-def stacked(chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], size: int = CHUNK) -> tuple[np.ndarray, ...]:
+def stacked(chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, ...]:
     """Chunks padded to one length: features, times, truth, lengths."""
-    x = np.zeros((len(chunks), size, WIDTH), dtype=np.float16)
-    t = np.zeros((len(chunks), size), dtype=np.float32)
-    y = np.zeros((len(chunks), size, 3), dtype=np.float32)
+    x = np.zeros((len(chunks), CHUNK, WIDTH), dtype=np.float16)
+    t = np.zeros((len(chunks), CHUNK), dtype=np.float32)
+    y = np.zeros((len(chunks), CHUNK, 3), dtype=np.float32)
     for k, (features, times, truth) in enumerate(chunks):
         x[k, : len(times)], t[k, : len(times)], y[k, : len(times)] = features, times, truth
     return x, t, y, np.array([len(c[1]) for c in chunks])

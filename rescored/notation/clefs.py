@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ..music import Clef, Floats, Ints, Mark, Measure, Part, WrittenNote
+from .measures import measure_of
 
 LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
 TREBLE, BASS = ("G", 2), ("F", 4)
@@ -77,8 +78,7 @@ def _grand(
     notes: Sequence[WrittenNote], measures: Sequence[Measure], usual: tuple[str, int]
 ) -> list[tuple[Fraction, tuple[Name, int]]]:
     """Where a clef stands, and which."""
-    starts = np.array([float(m.ql) for m in measures])
-    of_note = np.clip(np.searchsorted(starts, [float(n.onset_ql) + 1e-9 for n in notes]) - 1, 0, len(measures) - 1)
+    of_note = measure_of(notes, measures)
     place = places(notes)
     cost = np.zeros((len(measures), 2))
     for c, clef in enumerate((TREBLE, BASS)):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..music import BeatGrid, Floats, Mark, Measure, Part, Performance, TempoMark, WrittenNote
 from .clefs import cheapest_path
+from .measures import measure_of
 
 LEVELS = {"pp": 30.0, "p": 43.0, "mp": 55.0, "mf": 67.0, "f": 81.0, "ff": 97.0}  # velocity
 FLAT = 2.5  # spread of velocities below which they tell nothing
@@ -31,10 +32,8 @@ NEW_TEMPO, NEW_TEMPO_MEASURES = 1.28, 8
 
 def loudness(notes: Sequence[WrittenNote], measures: Sequence[Measure]) -> Floats:
     """Mean velocity of every measure, the louder notes weighing more; nan where nothing is struck."""
-    starts = np.array([float(m.ql) for m in measures])
     velocity = np.array([float(n.velocity) for n in notes])
-    of_note = np.clip(
-        np.searchsorted(starts, [float(n.onset_ql) + 1e-9 for n in notes]) - 1, 0, len(measures) - 1)
+    of_note = measure_of(notes, measures)
     count = np.bincount(of_note, minlength=len(measures))
     power = np.bincount(of_note, weights=velocity**2, minlength=len(measures))
     with np.errstate(invalid="ignore"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..music import BeatGrid, Measure, TimeSignature
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..music import BeatGrid, Ints, Measure, PlacedNote, TimeSignature
 from .ticks import beat_ticks, to_ql, to_ticks
 
 
@@ -44,6 +48,13 @@ def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
         measures.append(
             Measure(number, to_ql(start), to_ql(stop - start), signature.numerator, signature.denominator))
     return tuple(measures)
+
+
+def measure_of(notes: Sequence[PlacedNote], measures: Sequence[Measure]) -> Ints:
+    """Index of the measure in which every note begins, shape (notes,)."""
+    starts = [float(m.ql) for m in measures]
+    onsets = [float(n.onset_ql) + 1e-9 for n in notes]
+    return np.clip(np.searchsorted(starts, onsets) - 1, 0, len(measures) - 1)
 
 
 def _length(grid: BeatGrid, ticks: int) -> int:

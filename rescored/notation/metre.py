@@ -108,8 +108,7 @@ def _with_drums(evidence: Evidence, drums: DrumBeats) -> Evidence:
     times = np.insert(evidence.times_s, at, drums.times_s[alone])
     position = np.insert(evidence.position, at, 0.0, axis=0)
     tempo = np.insert(evidence.tempo, at, evidence.tempo[np.minimum(at, len(evidence.tempo) - 1)], axis=0)
-    k = np.clip(np.searchsorted(times, drums.times_s), 1, len(times) - 1)
-    k -= drums.times_s - times[k - 1] < times[k] - drums.times_s
+    k = _nearest(times, drums.times_s)
     np.add.at(position[:, 1], k, PLACES * drums.beat)
     np.add.at(position[:, 2], k, PLACES * drums.downbeat)
     return Evidence(times, position, tempo)
@@ -128,6 +127,12 @@ def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
         odds = np.log(active / (1.0 - active))
         position[:, columns] += 0.5 * weight * np.clip(odds - np.median(odds), -3.0, 3.0)[:, None]
     return replace(evidence, position=position)
+
+
+def _nearest(times_s: Floats, at_s: Floats) -> Ints:
+    """Indices of the onsets, two or more, that are closest to some times; of two as close the earlier."""
+    k = np.clip(np.searchsorted(times_s, at_s), 1, len(times_s) - 1)
+    return np.asarray(k - (np.abs(times_s[k - 1] - at_s) <= np.abs(times_s[k] - at_s)))
 
 
 def _with_onset(evidence: Evidence, at_s: float, near_s: float) -> tuple[Evidence, int]:
@@ -174,8 +179,7 @@ def _with_taps(evidence: Evidence, taps_s: list[float]) -> Evidence:
 
 def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
     """Evidence at given beats, all of which count; the tempo is read `octaves` faster."""
-    k = np.clip(np.searchsorted(evidence.times_s, times), 1, len(evidence.times_s) - 1)
-    k -= np.abs(evidence.times_s[k - 1] - times) <= np.abs(evidence.times_s[k] - times)
+    k = _nearest(evidence.times_s, times)
     position = np.where((np.abs(evidence.times_s[k] - times) < NEAR_S)[:, None], evidence.position[k], np.log(1 / 3))
     position[:, 0] = SURE
     was_down = np.isin(times, path.times_s[path.place == 0])
@@ -191,8 +195,7 @@ def _twice(path: Path, evidence: Evidence) -> Evidence:
     """A beat between each two that were found, on an onset if one is near the middle."""
     times = path.times_s
     middle, step = (times[1:] + times[:-1]) / 2.0, np.diff(times)
-    k = np.clip(np.searchsorted(evidence.times_s, middle), 1, len(evidence.times_s) - 1)
-    k -= np.abs(evidence.times_s[k - 1] - middle) <= np.abs(evidence.times_s[k] - middle)
+    k = _nearest(evidence.times_s, middle)
     middle = np.where(np.abs(evidence.times_s[k] - middle) < 0.12 * step, evidence.times_s[k], middle)
     return _beats_only(path, evidence, np.sort(np.concatenate([times, middle])), 1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -33,16 +33,21 @@ SWUNG_BEATS, SWUNG_SHARE = 12, 0.75
 Kind = Literal["trill", "mordent", "inverted-mordent", "turn"]
 
 
-def find_ornaments(performance: Performance) -> list[Ornament]:
-    """Trills, mordents and turns; every note belongs to one at most. The main note is its first that has the
-    main pitch."""
-    result: list[Ornament] = []
+def _pitched_parts(performance: Performance) -> Iterable[list[Note]]:
+    """The notes of every part but percussion, in order."""
     kits = {p.id for p in performance.parts if p.percussion}
     by_part: defaultdict[str, list[Note]] = defaultdict(list)
     for n in performance.notes:
         if n.part not in kits:
             by_part[n.part].append(n)
-    for notes in by_part.values():
+    return by_part.values()
+
+
+def find_ornaments(performance: Performance) -> list[Ornament]:
+    """Trills, mordents and turns; every note belongs to one at most. The main note is its first that has the
+    main pitch."""
+    result: list[Ornament] = []
+    for notes in _pitched_parts(performance):
         taken: set[str] = set()
         onsets = [n.onset_s for n in notes]
         for i, first in enumerate(notes):
@@ -212,12 +217,7 @@ def _beat_length_s(grid: BeatGrid, times_s: Floats) -> Floats:
 def find_rolled(performance: Performance) -> list[Ornament]:
     """Chords of three notes and more that are broken quickly upwards and held together."""
     result: list[Ornament] = []
-    kits = {p.id for p in performance.parts if p.percussion}
-    by_part: defaultdict[str, list[Note]] = defaultdict(list)
-    for n in performance.notes:
-        if n.part not in kits:
-            by_part[n.part].append(n)
-    for notes in by_part.values():
+    for notes in _pitched_parts(performance):
         i = 0
         while i < len(notes):
             j = i + 1

@@ -19,6 +19,7 @@ from celery import Celery, Task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Exchange, Queue
 
+from ..environment import number
 from ..errors import Cancelled, RescoredError, SettingsError
 from ..store import Store
 from . import telemetry, warm
@@ -34,15 +35,7 @@ MOST_HOPS = 24  # of one chain, retries counted; were a result not to stay in th
 MOST_RETRIES = 5
 
 
-def _seconds(name: str, default: float) -> float:
-    given = os.environ.get(name) or default
-    try:
-        return float(given)
-    except ValueError as error:
-        raise SettingsError(f"{name} is {given!r}, which is no number.", "Correct or unset it.") from error
-
-
-TASK_LIMIT_S = _seconds("RESCORED_LIMIT_S", 7200)
+TASK_LIMIT_S = number("RESCORED_LIMIT_S", 7200)
 BROKER_URL = os.environ.get("RESCORED_BROKER_URL", "")
 
 app = Celery("rescored", broker=BROKER_URL)
@@ -70,7 +63,7 @@ app.conf.update(
 
 def open_cluster(store: Store, *, limits: Limits | None = None) -> ClusterJobs:
     """The jobs behind `RESCORED_BROKER_URL`."""
-    return ClusterJobs(store.bucket, Board(BROKER_URL, lost_s=_seconds("RESCORED_LOST_S", 15.0)), _send,
+    return ClusterJobs(store.bucket, Board(BROKER_URL, lost_s=number("RESCORED_LOST_S", 15.0)), _send,
                        keep_days=store.lifetimes.days, limits=limits)
 
 

@@ -31,6 +31,7 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
+from ..environment import number
 from ..errors import LimitReached
 from .logs import hashed
 from .telemetry import LIMITED
@@ -55,12 +56,12 @@ class Allowance:
     @classmethod
     def from_environment(cls) -> Self:
         """As the module's text says."""
-        def number(name: str, default: float) -> float:
-            return float(os.environ.get(f"RESCORED_{name}") or default)
-
-        return cls(int(number("JOBS_AN_HOUR", cls.jobs_an_hour)), int(number("JOBS_AT_ONCE", cls.jobs_at_once)),
-                   int(number("MAX_QUEUE", cls.max_queue)), number("MAX_MINUTES", cls.max_minutes),
-                   number("MAX_MB", cls.max_mb))
+        return cls(
+            jobs_an_hour=int(number("RESCORED_JOBS_AN_HOUR", cls.jobs_an_hour)),
+            jobs_at_once=int(number("RESCORED_JOBS_AT_ONCE", cls.jobs_at_once)),
+            max_queue=int(number("RESCORED_MAX_QUEUE", cls.max_queue)),
+            max_minutes=number("RESCORED_MAX_MINUTES", cls.max_minutes),
+            max_mb=number("RESCORED_MAX_MB", cls.max_mb))
 
 
 UNLIMITED = Allowance(0, 0, 0, 0, 0)
