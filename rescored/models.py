@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,20 @@ def device() -> str:
         raise SettingsError(f"RESCORED_DEVICE is {chosen!r}, which this machine has not.",
                             "Set it to cpu or unset it.")
     return chosen
+
+
+def has_gpu() -> bool:
+    """Whether models will run on a GPU of NVIDIA's; told without torch, which takes seconds to load."""
+    import pynvml
+
+    chosen = os.environ.get("RESCORED_DEVICE", "").strip().lower()
+    if chosen not in ("", "auto") and not chosen.startswith("cuda"):
+        return False
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount()) > 0
+    except pynvml.NVMLError:
+        return False
 
 
 def weights_folder() -> Path | None:
@@ -74,6 +89,41 @@ def freed_memory_kept() -> Iterator[None]:
         _heap("mallopt", _MMAP_THRESHOLD, 32 << 20)  # the highest that glibc comes to by itself
         _heap("mallopt", _TRIM_THRESHOLD, 64 << 20)
         _heap("malloc_trim", 0)
+
+
+_gpu = threading.Lock()
+_gpu_s: ContextVar[float] = ContextVar("gpu_s", default=0.0)
+
+
+@contextmanager
+def turn_at_gpu(report: Callable[[float, str], None]) -> Iterator[None]:
+    """For one job at a time, lest a GPU's memory be too small; nothing where models run on the CPU.
+
+    Others wait; their `report` may raise.
+    """
+    if device() == "cpu":
+        yield
+        return
+    while not _gpu.acquire(timeout=0.5):
+        report(0.0, "waiting for the GPU")
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _gpu.release()
+        count_gpu_s(time.perf_counter() - began)
+
+
+def count_gpu_s(seconds: float) -> None:
+    """Count seconds for which a GPU worked for what this thread does."""
+    _gpu_s.set(_gpu_s.get() + seconds)
+
+
+def counted_gpu_s() -> float:
+    """What this thread counted since it last asked."""
+    seconds = _gpu_s.get()
+    _gpu_s.set(0.0)
+    return seconds
 
 
 @dataclass

@@ -248,7 +248,7 @@ def test_memory_does_not_grow_with_the_stems(tiny, monkeypatch):
     audio = music(600.0)
     all_stems_bytes = 4 * audio.samples.nbytes
     monkeypatch.setattr("rescored.hearing.separate.SPILL_BYTES", 1 << 20)
-    monkeypatch.setattr(network_module.Network, "_run", lambda self, windows, dtype: windows[:, None].repeat(4, axis=1))
+    monkeypatch.setattr(network_module.Network, "_run", lambda self, windows, *_: windows[:, None].repeat(4, axis=1))
     separate(music(1.0), settings=QUICK)  # loads the model
     tracemalloc.start()
     stems = separate(audio, settings=QUICK)
@@ -417,11 +417,11 @@ def test_a_full_gpu_means_smaller_batches_then_the_cpu_and_a_warning(in_32_bits,
     expected = separate(audio, settings=QUICK)
     real, sizes = network_module.Network._run, []
 
-    def run(self, windows, dtype):
+    def run(self, windows, wanted, dtype):
         sizes.append((self._device, len(windows)))
         if self._device != "cpu":
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(self, windows, dtype)
+        return real(self, windows, wanted, dtype)
 
     def move(self, to):
         self._device, self.batch = to, 4 if to == "meta" else 1
@@ -444,7 +444,7 @@ def test_16_bits_change_the_stems_of_demucs_own_architecture_by_less_than_50_db(
     net = network_module.Network(HTDemucs(["drums", "bass", "other", "vocals"], channels=48, bottom_channels=512,
                                           dconv_mode=3, segment=Fraction(39, 5)).eval())
     window = music(7.8, 44100).samples[None, :, : net.segment]
-    full, half = (net._run(window / window.std(), dtype) for dtype in (None, torch.bfloat16))
+    full, half = (net._run(window / window.std(), (0, 1, 2, 3), dtype) for dtype in (None, torch.bfloat16))
     error_db = 10 * np.log10(((half - full) ** 2).sum(axis=(0, 2, 3)) / (full**2).sum(axis=(0, 2, 3)))
     assert (error_db < -50).all()
     assert (error_db > -100).all()  # it did compute in 16 bits
@@ -454,7 +454,7 @@ def test_16_bits_change_the_stems_of_demucs_own_architecture_by_less_than_50_db(
 def test_16_bits_are_taken_only_where_the_stems_stay_the_same(tiny, monkeypatch, error, taken):
     dtypes = []
 
-    def run(self, windows, dtype):
+    def run(self, windows, wanted, dtype):
         dtypes.append(dtype)
         if len(dtypes) == 1:
             time.sleep(0.5)  # in 32 bits it is slower by far

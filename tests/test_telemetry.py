@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from functools import partial
@@ -28,7 +29,7 @@ from rescored.service import telemetry
 from rescored.service.jobs import Desk, Jobs
 from rescored.service.work import work
 from rescored.settings import Settings
-from rescored.stage import Event
+from rescored.stage import Event, silent
 from rescored.store import Store
 from rescored.ui.server import create_app
 
@@ -241,17 +242,17 @@ def test_outcomes_tell_the_input_s_fault_from_ours():
 
 def test_gpu_seconds_are_those_of_stages_that_ran_there(monkeypatch):
     def spent() -> float:
-        return telemetry.GPU_S.labels("separate")._value.get()
+        return telemetry.GPU_S.labels("track_pulse")._value.get()
 
-    pytest.importorskip("torch")  # a device is only asked for once it is there
-    before = spent()
-    monkeypatch.setattr(models, "device", lambda: "cuda")
-    telemetry.stage(Event("separate", "done", seconds=3.0))
-    telemetry.stage(Event("separate", "done", seconds=3.0, cached=True))
-    telemetry.stage(Event("find_metre", "done", seconds=3.0))
-    monkeypatch.setattr(models, "device", lambda: "cpu")
-    telemetry.stage(Event("separate", "done", seconds=3.0))
-    assert spent() - before == 3.0
+    for where in ("cuda", "cpu"):
+        before = spent()
+        monkeypatch.setattr(models, "device", lambda where=where: where)
+        with models.turn_at_gpu(silent):
+            time.sleep(0.01)
+        telemetry.stage(Event("track_pulse", "done", seconds=9.0))
+        after = spent()
+        telemetry.stage(Event("track_pulse", "done", seconds=9.0, cached=True))  # nothing was computed since
+        assert spent() == after and (after > before) is (where == "cuda")
 
 
 def test_the_driver_s_figures_of_each_gpu(monkeypatch):

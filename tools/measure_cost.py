@@ -17,10 +17,10 @@ from pathlib import Path
 
 from rescored import Settings
 from rescored.hearing.sources import open_source
-from rescored.models import device
+from rescored.models import counted_gpu_s, device
 from rescored.output.files import save
 from rescored.pipeline import transcribe
-from rescored.service.telemetry import ON_GPU, bytes_in
+from rescored.service.telemetry import bytes_in
 from rescored.stage import Event
 from rescored.store import Store
 
@@ -58,8 +58,7 @@ def main() -> None:
                 began = processor_s()
             elif event.state == "done":
                 spent[stage] = spent.get(stage, 0.0) + processor_s() - began
-                if stage in ON_GPU and device() not in ("cpu", "mps"):
-                    held += event.seconds
+                held += counted_gpu_s()
 
         wall = time.perf_counter()
         result = transcribe(recording, settings, store=Store(folder / "store"), listen=listen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models import turn_at_gpu
 from ..music import Audio, Floats, Pulse
 from ..settings import PulseSettings
 from ..stage import Report, silent, stage
@@ -43,7 +44,8 @@ def track_pulse(
         return Pulse(RATE_HZ / HOP, np.zeros(0), np.zeros(0), tracker)
     samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
     if tracker == "beat-this":
-        beat, downbeat = beat_this.activations(samples, report)
+        with turn_at_gpu(report):
+            beat, downbeat = beat_this.activations(samples, report)
         return Pulse(beat_this.RATE_HZ / beat_this.HOP, beat.round(DIGITS), downbeat.round(DIGITS), tracker)
     beat = onset_strength(samples, report)
     return Pulse(RATE_HZ / HOP, beat.round(DIGITS), np.zeros(len(beat)), tracker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..stage import Report, silent, stage
 from .network import Network, network
 from .overlap import Level, Samples, offsets, overlap_add
 from .resample import resample
+from .together import Song
 from .weights import BUILT_IN
 
 SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
@@ -55,13 +57,13 @@ def separate(
         return Stems({"mix": audio}, "none", separator.warnings)
     if separator.name in separators:
         return Stems(separators[separator.name](audio, settings, report), separator.name, separator.warnings)
-    chosen = network(separator.name, report)
-    names = _wanted(chosen.stems, settings.stems)
-    with chosen.at_work(report, names) as net:
+    net = network(separator.name, report)
+    names = _wanted(net.stems, settings.stems)
+    with net.at_work(report, names) as song:
         samples = _as_heard(audio, net)
-        stems = _take_apart(samples, net, settings, report)
+        stems = _take_apart(samples, net, song, settings, report)
         sounds = {name: _as_recorded(stem, net, audio) for name, stem in zip(names, stems, strict=True)}
-        return Stems(sounds, separator.name, separator.warnings + net.warnings)
+        return Stems(sounds, separator.name, separator.warnings + song.warnings)
 
 
 def _wanted(there: tuple[str, ...], chosen: str) -> tuple[str, ...]:
@@ -75,7 +77,9 @@ def _wanted(there: tuple[str, ...], chosen: str) -> tuple[str, ...]:
     return tuple(name for name in there if name in named)
 
 
-def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, report: Report) -> Samples:
+def _take_apart(
+    samples: Samples, net: Network, song: Song, settings: SeparateSettings, report: Report
+) -> Samples:
     """Stems (stems, channels, n) of samples (channels, n), at the network's rate."""
     fine = settings.quality == "fine"
     overlap = max(settings.overlap, 0.25) if fine else settings.overlap
@@ -86,11 +90,12 @@ def _take_apart(samples: Samples, net: Network, settings: SeparateSettings, repo
 
     def estimate(windows: Samples) -> Samples:
         nonlocal done
-        report(done / total, f"segment {done + 1} of {total}")
+        tell = partial(report, done / total, f"segment {done + 1} of {total}")
+        tell()
         done += len(windows)
-        return net(windows)
+        return song(windows, tell)
 
-    stems = _room((len(net.wanted), *samples.shape))
+    stems = _room((len(song.wanted), *samples.shape))
     for origin in origins:
         for start, block in overlap_add(
             estimate, samples, level, segment=net.segment, overlap=overlap, batch=net.batch, origin=origin

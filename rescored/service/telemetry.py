@@ -14,7 +14,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
@@ -59,12 +58,11 @@ STAGE_S = prometheus.Histogram(
     "rescored_stage_seconds", "Work of a stage; cached = its result was in the store", ["stage", "cached"],
     registry=REGISTRY, buckets=_SECONDS)
 GPU_S = prometheus.Counter(
-    "rescored_gpu_seconds", "Seconds for which stages held a GPU: what jobs cost", ["stage"], registry=REGISTRY)
+    "rescored_gpu_seconds", "Seconds for which a GPU worked for stages: what jobs cost", ["stage"], registry=REGISTRY)
 LOADS = prometheus.Counter("rescored_model_loads", "Models brought into memory", ["model"], registry=REGISTRY)
 LOAD_S = prometheus.Counter("rescored_model_load_seconds", "Time that it took", ["model"], registry=REGISTRY)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ON_GPU = ("separate", "detect_notes", "track_pulse")  # stages whose models run on the device
 _THEIR_FAULT = (InputError, SettingsError, LinkError, LimitReached)
 
 _gpu_s: ContextVar[float] = ContextVar("gpu_s", default=0.0)  # of the present job
@@ -120,6 +118,7 @@ def begin_job(order: Order) -> None:
     """What this thread does and logs from now on is the order's."""
     logs.begin(order.title, order.source, job=order.job, owner=logs.hashed(order.owner))
     _gpu_s.set(0.0)
+    models.counted_gpu_s()  # what a job left that was cut short
     log.info("job begins")
 
 
@@ -136,15 +135,11 @@ def stage(event: Event) -> None:
         return
     name = event.stage.partition(":")[0]
     STAGE_S.labels(name, str(event.cached).lower()).observe(event.seconds)
-    if name in ON_GPU and not event.cached and _on_gpu():
-        GPU_S.labels(name).inc(event.seconds)
-        _gpu_s.set(_gpu_s.get() + event.seconds)
+    if gpu_s := models.counted_gpu_s():
+        GPU_S.labels(name).inc(gpu_s)
+        _gpu_s.set(_gpu_s.get() + gpu_s)
     log.info("stage done", stage=event.stage, seconds=round(event.seconds, 3), cached=event.cached)
     _span_of(event)
-
-
-def _on_gpu() -> bool:
-    return "torch" in sys.modules and models.device() not in ("cpu", "mps")
 
 
 def _loaded(model: str, seconds: float) -> None:

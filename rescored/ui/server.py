@@ -1,7 +1,7 @@
 """The page as a server: Gradio at `/`, its own routes for what the page fetches, and a health check.
 
 `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` (or `PORT`) say where, `RESCORED_SLOTS` how many jobs run at
-once, `RESCORED_STORE` where everything is kept (bucket.py) and `RESCORED_KEEP_DAYS` how long (store.py);
+once (on a GPU four, whose separation shares batches; else one), `RESCORED_STORE` where everything is kept (bucket.py) and `RESCORED_KEEP_DAYS` how long (store.py);
 service/limits.py names the limits. `FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told
 apart by address. No request leaves the machine: the browser is told so by a content policy.
 """
@@ -34,7 +34,9 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from .. import plugins
+from ..environment import number
 from ..errors import InputError, LimitReached
+from ..models import has_gpu
 from ..output.files import load, safe_name, zip_parts
 from ..service import telemetry
 from ..service.health import readiness
@@ -51,6 +53,7 @@ from .panel import STATIC, STATIC_URL
 from .theme import theme
 
 EVENTS_EVERY_S = 0.2
+SLOTS_ON_GPU = 4
 OPEN = ("/healthz", "/readyz", "/metrics")  # nobody's, and with tokens of their own
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -244,7 +247,7 @@ def main() -> None:
     """Serve the workbench until it is stopped."""
     telemetry.set_up()
     plugins.load()
-    slots = int(os.environ.get("RESCORED_SLOTS", 1))
+    slots = int(number("RESCORED_SLOTS", SLOTS_ON_GPU if has_gpu() else 1))
     jobs = open_jobs(slots)
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)

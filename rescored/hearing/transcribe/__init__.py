@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...models import turn_at_gpu
 from ...music import Audio, Heard, Note, Stems
 from ...plugins import transcribers
 from ...settings import NoteSettings
@@ -72,7 +73,8 @@ def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Rep
     elif transcriber == "transkun":
         from .transkun import hear_piano
 
-        heard = hear_piano(audio, report)
+        with turn_at_gpu(report):
+            heard = hear_piano(audio, report)
     else:
         from .basic_pitch import hear_any
         from .monophonic import RANGES, hear_line
