@@ -72,11 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "worker", help="do the jobs of a service of several machines (docs/service.md)",
-        epilog="RESCORED_BROKER_URL, RESCORED_STORE and RESCORED_DATABASE_URL say where they are found.")
+        epilog="RESCORED_BROKER_URL, RESCORED_STORE and RESCORED_DATABASE_URL say where they are found. On a GPU: "
+               "--queues gpu --pool threads --concurrency 4, so that songs that wait together share batches.")
     command.add_argument("--queues", default="gpu,cpu", help="gpu: networks; cpu: all else (default: both)")
     command.add_argument("--concurrency", type=int, default=1, metavar="N", help="jobs at once (default: 1)")
     command.add_argument("--pool", default="prefork", choices=("prefork", "solo", "threads"),
-                         help="as Celery has them (default: prefork, which survives a crash of what it runs)")
+                         help="as Celery has them: prefork (the default) survives a crash of what it runs; threads "
+                         "share the models, and a GPU's batches")
     command.set_defaults(run=_worker)
 
     command = commands.add_parser("settings", help="list all settings: name, default, range, meaning")

@@ -100,12 +100,12 @@ class Postgres:
 class Worker:
     """`rescored worker` in a session of its own."""
 
-    def __init__(self, queues: str, env: dict[str, str], log: Path):
+    def __init__(self, queues: str, env: dict[str, str], log: Path, *options: str):
         self.log = log
         with log.open("a") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "import sys; from rescored.cli import main; sys.exit(main())", "worker",
-                 "--queues", queues], env=env, stdout=out, stderr=out, start_new_session=True)
+                 "--queues", queues, *options], env=env, stdout=out, stderr=out, start_new_session=True)
 
     def children(self) -> list[int]:
         try:

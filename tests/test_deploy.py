@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rescored.cli import _parser, main
 from rescored.errors import LinkError, RescoredError
-from rescored.service import space, telemetry
+from rescored.service import celery_app, space, telemetry
 from rescored.service.remote import answer, transcribe_file
 from rescored.service.work import QUEUES
 
@@ -95,21 +95,27 @@ def test_kubernetes_manifests_fit_its_schemas():
 
 def test_what_scales_and_alerts_asks_for_figures_that_there_are():
     text = telemetry.exposition().decode()
-    known = {family.name for family in text_string_to_metric_families(text)} | {"rescored_queue_jobs"}
+    known = {family.name for family in text_string_to_metric_families(text)}
+    known |= {"rescored_queue_jobs", "rescored_queue_demand"}  # of a page's
     known |= {"rescored_gpu_use_ratio"}  # shown where there is a GPU
     asked = (DEPLOY / "prometheus" / "alerts.yml").read_text() + (DEPLOY / "kubernetes" / "keda.yaml").read_text()
     for name in set(re.findall(r"\brescored_\w+", asked)):
         assert re.sub(r"_(total|count|bucket|sum)$", "", name) in known, name
 
 
-def test_keda_scales_deployments_that_there_are_by_jobs_that_wait():
-    deployments = {each["metadata"]["name"] for each in manifests() if each["kind"] == "Deployment"}
+def test_keda_scales_each_deployment_by_the_jobs_for_its_queue():
+    deployments = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in manifests()
+                   if each["kind"] == "Deployment"}
     scaled = [each["spec"] for each in manifests() if each["kind"] == "ScaledObject"]
-    assert {spec["scaleTargetRef"]["name"] for spec in scaled} == {"worker-cpu", "worker-gpu"} <= deployments
+    assert {spec["scaleTargetRef"]["name"] for spec in scaled} == {"worker-cpu", "worker-gpu"} <= deployments.keys()
     for spec in scaled:
         assert 0 <= spec["minReplicaCount"] < spec["maxReplicaCount"]
-        assert all("rescored_queue_jobs" in t["metadata"]["query"] and int(t["metadata"]["threshold"]) > 0
-                   for t in spec["triggers"])
+        pod = deployments[spec["scaleTargetRef"]["name"]]
+        worker = _parser().parse_args(pod["containers"][0]["args"][1:])
+        [trigger] = spec["triggers"]
+        assert re.findall(r'rescored_queue_demand{queue="(\w+)"}', trigger["metadata"]["query"]) == [worker.queues]
+        assert int(trigger["metadata"]["threshold"]) >= worker.concurrency, "else some of what it can hold stays empty"
+        assert pod["terminationGracePeriodSeconds"] > celery_app.TASK_LIMIT_S, "what it does is done to its end"
 
 
 def test_every_manifest_is_applied_and_selects_its_own_pods():

@@ -41,6 +41,24 @@ def spied(self, key, value, kind):
     return result
 Store.put = spied
 '''
+GPU = '''
+import os, time
+from pathlib import Path
+from rescored.hearing.network import Network
+run, move = Network._run, Network._move
+def spied(self, windows, wanted, dtype):
+    while Path(os.environ["HOLD"]).exists():
+        Path(os.environ["WAITING"]).write_text(str(sum(bool(song.waiting) for song in self._batches._songs)))
+        time.sleep(0.02)
+    with open(os.environ["BATCHES"], "a") as file:
+        file.write(f"{len(windows)}\\n")
+    return run(self, windows, wanted, dtype)
+def moved(self, to):
+    move(self, to)
+    self.batch = 4
+Network._run, Network._move = spied, moved
+'''
+TOGETHER = ("--pool", "threads", "--concurrency", "4")
 
 
 class World:
@@ -57,6 +75,9 @@ class World:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self.s3.start()
         (folder / "spy.py").write_text(SPY)
+        (folder / "gpu.py").write_text(GPU)
+        self.hold, self.waiting, self.batches = folder / "hold", folder / "waiting.txt", folder / "batches.txt"
+        self.waiting.touch()
         self.stored = folder / "stored.txt"
         self.stored.touch()
         self.env = {
@@ -65,19 +86,24 @@ class World:
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
             "RESCORED_WARM": "none", "RESCORED_LOST_S": "4", "RESCORED_DEVICE": "cpu", "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1", "RESCORED_MODELS": str(folder / "none"), "RESCORED_PLUGINS": str(folder / "spy.py"),
-            "SPY": str(self.stored), "XDG_CACHE_HOME": str(folder / "cache")}
+            "SPY": str(self.stored), "HOLD": str(self.hold), "BATCHES": str(self.batches),
+            "WAITING": str(self.waiting), "XDG_CACHE_HOME": str(folder / "cache")}
         self.s3_client = boto3.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"], region_name="us-east-1",
                                       aws_access_key_id="test", aws_secret_access_key="test")
         self.s3_client.create_bucket(Bucket="scores")
         self.workers: dict[str, Worker] = {}
 
     def work(self, *names: str) -> None:
-        """Have these workers, named after their queues, and no others."""
+        """Have these workers, named after their queues, and no others; "gpu-together" fills batches as on a GPU."""
         for name in set(self.workers) - set(names):
             self.workers.pop(name).kill()
         for name in names:
             if name not in self.workers or self.workers[name].process.poll() is not None:
-                self.workers[name] = Worker(name.split("-")[0], {**os.environ, **self.env}, self.folder / "workers.log")
+                env, options = {**os.environ, **self.env}, ()
+                if name == "gpu-together":
+                    options = TOGETHER
+                    env["RESCORED_PLUGINS"] += f"{os.pathsep}{self.folder / 'gpu.py'}"
+                self.workers[name] = Worker(name.split("-")[0], env, self.folder / "workers.log", *options)
 
     def names(self, prefix: str = "") -> list[str]:
         pages = self.s3_client.get_paginator("list_objects_v2").paginate(Bucket="scores", Prefix=f"rescored/{prefix}")
@@ -275,3 +301,39 @@ def test_workers_killed_twenty_times_change_nothing(world: World, app: Any, melo
         assert app.file(job, "song.musicxml").read_text() == alone(melody, "Killed", settings)
     twice = [key for key, times in Counter(world.stored.read_text().split()).items() if times > 1]
     assert not twice, "what was stored was made again"
+
+
+def band(start_s: float) -> dict[str, Any]:
+    """A passage that is taken apart, by one segment of the network."""
+    wanted = {"audio.start_s": start_s, "audio.end_s": start_s + 1.5, "pulse.tracker": "onset-strength",
+              "separate.model": "rescored-small"}
+    return Settings.preset("full-band").changed(wanted).as_dict()
+
+
+def test_songs_share_a_worker_s_batches_and_are_as_safe_there_as_alone(world: World, app: Any, melody: Path) -> None:
+    def at_the_network(songs: int) -> None:
+        until(lambda: world.waiting.read_text() == str(songs), f"{songs} songs in one process")
+
+    world.hold.touch()
+    world.work("gpu-together", "cpu")
+    jobs = {app.submit(melody, band(1), title="Band"): band(1)}
+    at_the_network(1)
+    jobs |= {app.submit(melody, band(start_s), title="Band"): band(start_s) for start_s in (4, 7, 10)}
+    at_the_network(4)
+    assert app.demand() == {"gpu": 4, "cpu": 0}
+    *_, unwanted = jobs
+    app.cancel(unwanted)
+    until(lambda: app.snapshot(unwanted).state == "cancelled", "the end of one that waits for others' segments", 30)
+    del jobs[unwanted]
+    world.workers["gpu-together"].kill()
+    world.waiting.write_text("")
+    world.work("gpu-together", "cpu")
+    at_the_network(3)
+    world.hold.unlink()
+    until(lambda: world.batches.exists() and len(world.batches.read_text().split()) == 2, "batches")
+    world.workers["gpu-together"].process.terminate()  # as one that is not needed any more
+    until(lambda: all(app.snapshot(job).state == "done" for job in jobs), "the end of what it had, and nobody else can")
+    for job, settings in jobs.items():
+        assert app.file(job, "song.musicxml").read_text() == alone(melody, "Band", settings)
+    assert world.batches.read_text().split() == ["1", "2"]
+    world.workers["gpu-together"].process.wait(60)

@@ -201,6 +201,7 @@ def test_the_queue_is_seen_while_jobs_wait(tmp_path, song):
     next(s for s in jobs.watch(three[0]) if s.state == "running")
     text = client.get("/metrics").text
     assert 'rescored_queue_jobs{state="queued"} 2.0' in text and 'rescored_queue_jobs{state="running"} 1.0' in text
+    assert "rescored_queue_demand{" not in text, "it has no queues"
     go.set()
     jobs.result(three[2])
 

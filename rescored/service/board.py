@@ -134,6 +134,13 @@ class Board:
             values["place"] = place + 1
         return Snapshot(**values)
 
+    def snapshots(self, jobs: list[str]) -> list[Snapshot]:
+        """Of those of these jobs of which something is known here, without their places in the queue."""
+        with self.redis.pipeline(transaction=False) as all_at_once:
+            for job in jobs:
+                all_at_once.hget(self._job(job), "snapshot")
+            return [Snapshot(**json.loads(text)) for text in all_at_once.execute() if text]
+
     def cancel(self, job: str) -> bool:
         """Ask for a job's end; whether it waits and nobody is at it, so that nobody else will end it."""
         return bool(self._cancel(keys=[self._job(job), self._waiting, self._handed], args=[job]))

@@ -25,7 +25,7 @@ from ..store import Store
 from . import telemetry, warm
 from .board import Board, Lost
 from .cluster import LEVELS, ClusterJobs
-from .jobs import Desk
+from .jobs import Desk, too_long
 from .limits import Limits
 from .work import QUEUES, Elsewhere, work
 
@@ -82,7 +82,7 @@ def advance(task: Task, job: str, attempt: int, hop: int) -> None:
         if order is None:
             return
         telemetry.begin_job(order)
-        desk = Desk(here.jobs, order)
+        desk = Desk(here.jobs, order, limit_s=TASK_LIMIT_S)  # in a pool of threads Celery sets none
         try:
             work(desk, here.store, queue if hop < MOST_HOPS else "")
             desk.publish()
@@ -98,8 +98,8 @@ def advance(task: Task, job: str, attempt: int, hop: int) -> None:
     except RescoredError as error:
         here.end(job, telemetry.outcome_of(error), state="failed", problem=error.problem, remedy=error.remedy)
     except SoftTimeLimitExceeded:
-        here.end(job, "refused", state="failed", problem=f"This took longer than {TASK_LIMIT_S / 3600:g} hours.",
-                 remedy="Choose a shorter passage.")
+        problem, remedy = too_long(TASK_LIMIT_S)
+        here.end(job, "refused", state="failed", problem=problem, remedy=remedy)
     except Exception as error:
         if transient(error) and task.request.retries < MOST_RETRIES:
             log.warning("%s; it is tried again", type(error).__name__)

@@ -30,7 +30,7 @@ from .board import Board
 from .history import Order, Snapshot
 from .jobs import BaseJobs
 from .limits import Limits
-from .work import QUEUES
+from .work import HEAVY, QUEUES
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,12 @@ class ClusterJobs(BaseJobs):
         """As there."""
         with _reached():
             return self.board.waiting()
+
+    def demand(self) -> dict[str, int]:
+        """As there: a job that was handed on already stands at the stage that it waits for."""
+        standing = self.board.snapshots(self.history.unfinished())
+        gpu = sum(s.state == "running" and s.stage.partition(":")[0] in HEAVY for s in standing)
+        return {"gpu": gpu, "cpu": len(standing) - gpu}
 
     def change(self, job: str, **changes: Any) -> None:
         """As there, by the worker that has claimed the job. Raises `Lost` and `Cancelled`."""

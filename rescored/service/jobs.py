@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -43,8 +44,9 @@ EXAMPLES_OWNER = "examples"  # jobs of the shipped examples are everybody's to s
 class Desk:
     """What the work of one job is done at: its order and folder, and how it says how it stands."""
 
-    def __init__(self, jobs: BaseJobs, order: Order):
+    def __init__(self, jobs: BaseJobs, order: Order, *, limit_s: float = math.inf):
         self.order, self.history, self.sounds = order, jobs.history, jobs.sounds
+        self._limit_s, self._began = limit_s, time.monotonic()
         self.folder = jobs.job_folder(order.job)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cancelled = threading.Event()
@@ -65,9 +67,11 @@ class Desk:
         return kept.read(self._bucket, self.order.job).edits
 
     def tell(self, **changes: Any) -> None:
-        """Change the job's snapshot; raises Cancelled when the job is not wanted any more."""
+        """Change the job's snapshot; raises Cancelled when it is not wanted any more, InputError after `limit_s`."""
         if self.cancelled.is_set():
             raise Cancelled
+        if time.monotonic() - self._began > self._limit_s:
+            raise InputError(*too_long(self._limit_s))
         self._jobs.change(self.order.job, **changes)
 
     def made(self, thing: str) -> None:
@@ -125,6 +129,10 @@ class BaseJobs(ABC):
     @abstractmethod
     def waiting(self) -> int:
         """How many jobs wait."""
+
+    def demand(self) -> dict[str, int]:
+        """By queue: how many unfinished jobs wait for workers of it, or are with one; nothing without queues."""
+        return {}
 
     @abstractmethod
     def _live_snapshot(self, job: str) -> Snapshot | None:
@@ -422,6 +430,11 @@ def _of_hearing(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings on which the costly stages depend."""
     return {name: value for name, value in settings.items()
             if name.split(".")[0] in ("audio", "separate", "notes", "pulse")}
+
+
+def too_long(limit_s: float) -> tuple[str, str]:
+    """Problem and remedy of a job that took longer than this."""
+    return f"This took longer than {limit_s / 3600:g} hours.", "Choose a shorter passage."
 
 
 def _unknown() -> InputError:

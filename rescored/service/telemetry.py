@@ -154,13 +154,15 @@ def _loaded(model: str, seconds: float) -> None:
 class Standing:
     """Gauges that are read when they are asked for: the queue, the GPUs, the store.
 
-    `store_bytes` is asked at most once in `STORE_EVERY_S`: it may have to look at every file.
+    `store_bytes` is asked at most once in `STORE_EVERY_S`: it may have to look at every file. `demand`: how many jobs
+    are there for the workers of each queue.
     """
 
     STORE_EVERY_S = 60.0
 
-    def __init__(self, history: History, store_bytes: Callable[[], int]):
-        self._history, self._store_bytes = history, store_bytes
+    def __init__(self, history: History, store_bytes: Callable[[], int],
+                 demand: Callable[[], dict[str, int]] = dict):
+        self._history, self._store_bytes, self._demand = history, store_bytes, demand
         self._bytes, self._looked_at = 0, float("-inf")
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -169,6 +171,11 @@ class Standing:
         for state, count in self._history.standing().items():
             queue.add_metric([state], count)
         yield queue
+        demand = GaugeMetricFamily(
+            "rescored_queue_demand", "Jobs that wait for workers of a queue or are with one", labels=["queue"])
+        for name, count in self._demand().items():
+            demand.add_metric([name], count)
+        yield demand
         if time.monotonic() - self._looked_at > self.STORE_EVERY_S:
             self._bytes, self._looked_at = self._store_bytes(), time.monotonic()
         yield GaugeMetricFamily("rescored_store_bytes", "Size of the store on this machine", value=self._bytes)

@@ -1,9 +1,10 @@
 """The page as a server: Gradio at `/`, its own routes for what the page fetches, and a health check.
 
 `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` (or `PORT`) say where, `RESCORED_SLOTS` how many jobs run at
-once (on a GPU four, whose separation shares batches; else one), `RESCORED_STORE` where everything is kept (bucket.py) and `RESCORED_KEEP_DAYS` how long (store.py);
-service/limits.py names the limits. `FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told
-apart by address. No request leaves the machine: the browser is told so by a content policy.
+once (default: on a GPU, which separates them together, four; else one), `RESCORED_STORE` where everything is kept
+(bucket.py) and `RESCORED_KEEP_DAYS` how long (store.py); service/limits.py names the limits.
+`FORWARDED_ALLOW_IPS` names a proxy before it, so that users are told apart by address. No request leaves the
+machine: the browser is told so by a content policy.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def create_app(jobs: BaseJobs, *, slots: int = 1) -> FastAPI:
         found = readiness(jobs.history, jobs.home)
         return JSONResponse(found, 200 if set(found.values()) == {"ok"} else 503)
 
-    standing = telemetry.Standing(jobs.history, partial(telemetry.bytes_in, jobs.home))
+    standing = telemetry.Standing(jobs.history, partial(telemetry.bytes_in, jobs.home), jobs.demand)
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
