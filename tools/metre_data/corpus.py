@@ -58,7 +58,7 @@ CORPUS = {  # folder of music21's corpus -> style
     "johnson_j_r": "romantic", "liliuokalani": "romantic", "weber": "romantic", "verdi": "romantic",
     "leadSheet": "lead",
 }
-TUNES = {"ryansMammoth": 400, "airdsAirs": 250, "oneills1850": 500, "essenFolksong": 800, "nottingham-dataset": 100}
+TUNES = {"ryansMammoth": 1100, "airdsAirs": 1300, "oneills1850": 2100, "essenFolksong": 5000}
 
 
 def sheet_of(score: object, name: str, style: str) -> Sheet | None:
@@ -93,7 +93,19 @@ def sheet_of(score: object, name: str, style: str) -> Sheet | None:
     table = np.array(rows, dtype=float)
     end = float((table[:, 0] + table[:, 1]).max())
     pitch, number = table[:, 2].astype(int), table[:, 3].astype(int)
-    return Sheet(name, style, table[:, 0], table[:, 1], pitch, number, bars, end, chords)
+    return Sheet(name, style, table[:, 0], table[:, 1], pitch, number, joined(bars, end), end, chords)
+
+
+def joined(bars: list[Bar], end_ql: float) -> list[Bar]:
+    """Measures that a repeat sign or the end of a verse's line cuts in two are one."""
+    out = bars[:1]
+    for bar, stop in zip(bars[1:], [*[b.ql for b in bars[2:]], end_ql], strict=True):
+        before, full = out[-1], 4.0 * bar.numerator / bar.denominator
+        cut = bar.ql - before.ql < full - 1e-3 and abs(stop - before.ql - full) < 1e-3
+        same = (before.numerator, before.denominator) == (bar.numerator, bar.denominator)
+        if not (cut and same and len(out) > 1):
+            out.append(bar)
+    return out
 
 
 def _root() -> Path:

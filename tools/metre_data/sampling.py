@@ -19,8 +19,9 @@ from .textures import Piece
 Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
-SHARE = {"2/4": 0.15, "3/4": 0.22, "4/4": 0.35, "2/2": 0.06, "3/8": 0.03, "6/8": 0.10, "9/8": 0.04, "12/8": 0.05}
-KINDS = {"written": 0.30, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.18, "song": 0.16, "counterpoint": 0.11}
+SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
+KINDS = {"written": 0.24, "arranged": 0.16, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.14, "song": 0.12,
+         "counterpoint": 0.09}
 PLAIN = 0.35  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
 MEDLEYS = 0.45  # share of the pieces that change their texture
@@ -69,6 +70,8 @@ class Sampler:
             piece = self._one(metre, random)
         if random.random() < 0.35:
             piece = textures.with_passages(piece, random)
+        if random.random() < 0.3:
+            piece = textures.varied(piece, random)
         if random.random() < 0.35:
             piece = textures.thickened(piece, random)
         return textures.articulated(piece, random) if random.random() < 0.7 else piece
@@ -92,16 +95,19 @@ class Sampler:
     def _one(self, metre: str, random: Random) -> Piece:
         kind = str(random.choice(list(KINDS), p=list(KINDS.values())))
         signature = (int(metre.split("/")[0]), int(metre.split("/")[1]))
-        group = {"accompanied": "tune"}.get(kind, kind)
-        if kind in ("written", "chorale", "accompanied"):
+        group = {"accompanied": "tune", "arranged": "written"}.get(kind, kind)
+        if kind in ("written", "arranged", "chorale", "accompanied"):
             pool = self.by_metre[group, metre]
-            if kind == "written" and random.random() < 0.35:  # composers count alike, however many files they have
+            if kind == "arranged" and random.random() < 0.3:
+                pool = self.by_metre["chorale", metre] or pool
+            if group == "written" and random.random() < 0.35:  # composers count alike, however many files they have
                 pool = [s for m in METRES for s in self.by_metre[group, m]]
             if kind == "chorale" and not pool:
                 pool = self.by_metre[group, "4/4"]
             if pool:
                 sheet = pool[int(random.integers(0, len(pool)))]
-                piece = (textures.with_accompaniment if kind == "accompanied" else textures.as_written)(sheet, random)
+                lay = {"accompanied": textures.with_accompaniment, "arranged": textures.arranged}
+                piece = lay.get(kind, textures.as_written)(sheet, random)
                 return textures.renotated(piece, random)
             kind = "song"
         chords = self.progressions[int(random.integers(0, len(self.progressions)))]

@@ -299,15 +299,18 @@ def excerpt(sheet: Sheet, random: Random, most_notes: int = 900) -> Sheet:
 
 
 def as_written(sheet: Sheet, random: Random) -> Piece:
-    """A score as it is, played on a keyboard: unisons merged, sometimes without an inner part."""
+    """A score as it is, played on a keyboard: unisons merged, sometimes without some of its parts."""
     sheet = excerpt(sheet, random)
     parts = np.unique(sheet.part)
     top = parts[0]
-    drop = int(random.choice(parts[1:-1])) if len(parts) > 3 and random.random() < 0.3 else -1
+    out: set[int] = set()
+    if len(parts) > 2 and random.random() < 0.5:
+        some = int(random.integers(1, len(parts) - 1))
+        out = {int(k) for k in random.choice(parts, some, replace=False)}
     octave = random.random() < 0.25 and len(parts) > 1
     notes: dict[tuple[float, int], Note] = {}
     for o, d, p, k in zip(sheet.onset_ql, sheet.duration_ql, sheet.pitch, sheet.part, strict=True):
-        if k == drop:
+        if int(k) in out:
             continue
         key = (round(float(o), 4), int(p))
         if key not in notes or notes[key][1] < d:
@@ -341,6 +344,89 @@ def with_accompaniment(sheet: Sheet, random: Random) -> Piece:
         elif dress == "chord" and d >= 1.0:
             notes += [(o, d, q, False) for q in harmony.above(o, p - 12, 4) if q < p - 2][:3]
     return Piece(sheet.name, notes + left_hand(harmony, sheet.bars, sheet.end_ql, random), sheet.bars, sheet.end_ql)
+
+
+def arranged(sheet: Sheet, random: Random) -> Piece:
+    """A score for several parts as a pianist might arrange it: one part over a left hand of another texture, or
+    with the harmony of the others broken into figures."""
+    sheet = excerpt(sheet, random, 700)
+    parts = np.unique(sheet.part)
+    chosen = parts[0] if random.random() < 0.6 else random.choice(parts)
+    tune = sheet.part == chosen
+    if tune.sum() < 12:
+        return as_written(sheet, random)
+    shift = 12 * round((float(random.uniform(64, 79)) - float(np.median(sheet.pitch[tune]))) / 12)
+    lines = zip(sheet.onset_ql, sheet.duration_ql, sheet.pitch, strict=True)
+    rows = [(float(o), float(d), int(p)) for o, d, p in lines]
+    notes: list[Note] = [(o, d, p + shift, True) for (o, d, p), own in zip(rows, tune, strict=True) if own]
+    others = [row for row, own in zip(rows, tune, strict=True) if not own]
+    if not others or random.random() < 0.5:
+        chords = chorale_chords(sheet) if random.random() < 0.4 else infer_chords(sheet, random)
+        chords = chords if len(chords) > 3 else infer_chords(sheet, random)
+        notes += left_hand(Harmony(chords), sheet.bars, sheet.end_ql, random)
+    else:
+        notes += _broken(others, sheet.bars, sheet.end_ql, random)
+    merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
+    return Piece(sheet.name, list(merged.values()), sheet.bars, sheet.end_ql)
+
+
+def _broken(rows: list[tuple[float, float, int]], bars: list[Bar], end: float, random: Random) -> list[Note]:
+    """What sounds at every beat, one note after the other."""
+    bar = bars[len(bars) // 2]
+    division = int(random.choice([3, 3, 6] if is_compound(bar) else [2, 2, 4, 4, 3] if bar.denominator == 4 else [4]))
+    kind = str(random.choice(["alberti", "wave", "arpeggio"]))
+    shift = -12 * int(random.integers(0, 2))
+    rows = sorted(rows)
+    starts = [r[0] for r in rows]
+    notes: list[Note] = []
+    for b, stop in zip(bars, [*[x.ql for x in bars[1:]], end], strict=True):
+        beat = beat_ql(b)
+        for at in np.arange(b.ql, stop - 1e-6, beat):
+            near = rows[int(np.searchsorted(starts, at - 8.0)) : int(np.searchsorted(starts, at + 1e-6))]
+            tones = sorted({p for o, d, p in near if o + d > at + 1e-6})
+            if not tones:
+                continue
+            figure = _figure(kind, division, division)
+            for k in range(division if len(tones) > 1 else 1):
+                length = beat / (division if len(tones) > 1 else 1)
+                notes.append((float(at) + k * length, length, tones[figure[k] % len(tones)] + shift, False))
+    return notes
+
+
+def varied(piece: Piece, random: Random) -> Piece:
+    """The same measures in other rhythms: notes of one hand struck twice, joined, dotted or held back."""
+    hand = bool(random.integers(0, 2))
+    beat = beat_ql(piece.bars[len(piece.bars) // 2])
+    share = float(random.uniform(0.3, 1.0))
+    kind = str(random.choice(["twice", "joined", "dotted", "late"]))
+    down = np.array([b.ql for b in piece.bars])
+    own = sorted(n for n in piece.notes if n[3] == hand)
+    notes = [n for n in piece.notes if n[3] != hand]
+    usual = float(np.median([d for _, d, _, _ in own])) if own else 1.0
+    places = sorted({o for o, _, _, _ in own})
+    moved: dict[float, tuple[float, float] | None] = {}  # onset -> new onset and what its length grows by
+    for a, b in zip(places, places[1:], strict=False):
+        if a in moved or random.random() > share:
+            continue
+        place = (a - down[max(int(np.searchsorted(down, a + 1e-6)) - 1, 0)]) / beat
+        on_beat = abs(place - round(place)) < 1e-3
+        if kind == "joined" and on_beat and b - a <= beat / 2 + 1e-3:
+            moved[b] = None
+        elif kind == "dotted" and on_beat and abs(b - a - beat / 2) < 1e-3:
+            moved[b] = (b + beat / 4, -beat / 4)
+        elif kind == "late" and on_beat and random.random() < 0.5:
+            moved[a] = None
+    for o, d, p, m in own:
+        change = moved.get(o, (o, 0.0))
+        if change is None:
+            continue
+        o, d = change[0], max(d + change[1], 0.1)
+        if kind == "twice" and d >= max(usual, 0.25) - 1e-3 and random.random() < share:
+            other = p + int(random.choice([0, 0, 1, -1, 2, -2, 12 if p < 60 else -12]))
+            notes += [(o, d / 2, p, m), (o + d / 2, d / 2, other, m)]
+        else:
+            notes.append((o, d, p, m))
+    return replace(piece, notes=notes)
 
 
 def exercise(metre: tuple[int, int], random: Random) -> Piece:
