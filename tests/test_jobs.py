@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from media import scale
 
 from rescored.errors import Cancelled, InputError, LinkError, RescoredError
 from rescored.service.history import History
@@ -267,3 +269,14 @@ def test_a_recording_is_called_as_its_user_calls_it(tmp_path: Path, recording: P
     job = jobs.submit(recording, Settings().as_dict(), title="My song")
     with pytest.raises(RescoredError, match=r"^My song could not be read"):
         jobs.result(job)
+
+
+def test_a_passage_of_a_performance_sounds_from_its_begin(tmp_path: Path) -> None:
+    path = tmp_path / "scale.mid"
+    path.write_bytes(scale())
+    jobs = Jobs(tmp_path / "jobs", partial(work, store=Store(tmp_path / "store")))
+    folder = jobs.result(jobs.submit(path, {"audio.start_s": 4.0, "audio.end_s": 9.0}, title="Scale"))
+    tracks = json.loads((folder / "tracks.json").read_text())
+    first_s = min(note["onset_s"] for note in json.loads((folder / "song.json").read_text())["notes"])
+    assert tracks["begin_s"] == 4.0 and 4.0 <= first_s < 4.6
+    assert 5.0 <= tracks["duration_s"] < 8.0, "the passage and its last note's sound"

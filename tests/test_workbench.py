@@ -54,7 +54,10 @@ def test_a_glance_tells_length_and_where_it_is_loud(tmp_path: Path) -> None:
     assert all(a <= 0 <= b and c <= max(-a, b) for a, b, c in second.outline) and max(rms) > 4 * rms[0]
     midi = tmp_path / "scale.mid"
     midi.write_bytes(scale())
-    assert first_glance(midi).kind == "midi" and 15 < (first_glance(midi).duration_s or 0) < 17
+    played = first_glance(midi)
+    assert played.kind == "midi" and 15 < (played.duration_s or 0) < 17
+    scales = [top for _, top, power in played.outline[: len(played.outline) // 4] if power]
+    assert scales == sorted(scales) and len(set(scales)) == 8, "a rising scale rises"
     (tmp_path / "text.mp3").write_text("this is no sound at all")
     with pytest.raises(InputError):
         second_glance(tmp_path / "text.mp3")

@@ -313,7 +313,7 @@ def train(args: argparse.Namespace) -> None:
             except queue.Empty:
                 break
         for group in adam.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / 300) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
+            group["lr"] = args.rate * min(1.0, (step + 1) / args.warm_up) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
         if step % 50 == 0:
             order = torch.argsort(pool[3][:filled])
         place = int(torch.randint(0, len(order), ()))  # neighbours in length, so that little is padding
@@ -361,6 +361,7 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=2000, help="newest stretches to draw from")
     parser.add_argument("--rate", type=float, default=1.2e-3, help="step size")
     parser.add_argument("--resume", type=Path, help="weights to go on from")
+    parser.add_argument("--warm-up", type=int, default=300, help="steps until the step size is reached")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show-s", type=float, default=60.0, help="how often to validate")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")

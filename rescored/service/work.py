@@ -184,6 +184,8 @@ class _Transcribing:
                     tuple(Part(id, id.capitalize()) for id in dict.fromkeys(note.part for note in self.heard))))
         elif stage in ("assemble", "read_midi"):
             self.performance = result
+            if stage == "read_midi":
+                self.shelf.begin_s = self.settings.audio.start_s
             self.progress.minutes = self.progress.minutes or result.duration_s / 60
             if not shown:
                 self.notes(result)

@@ -54,7 +54,7 @@ class Sampler:
             group = "chorale" if sheet.style == "chorale" else "tune" if sheet.style in ("tune", "lead") else "written"
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"].append(sheet)
             # lead sheets are as rare as they are good, and long scores hold many excerpts: they count several times
-            more = 3 if sheet.style == "lead" else len(sheet.onset_ql) // 2500 if group == "written" else 0
+            more = 8 if sheet.style == "lead" else len(sheet.onset_ql) // 2500 if group == "written" else 0
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * more
         self.progressions = [p for p in self.progressions if len(p) > 12]
 

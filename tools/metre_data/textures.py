@@ -8,6 +8,7 @@ two- and three-part counterpoint, and take quartets and chorales as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -405,7 +406,7 @@ def varied(piece: Piece, random: Random) -> Piece:
     usual = float(np.median([d for _, d, _, _ in own])) if own else 1.0
     places = sorted({o for o, _, _, _ in own})
     moved: dict[float, tuple[float, float] | None] = {}  # onset -> new onset and what its length grows by
-    for a, b in zip(places, places[1:], strict=False):
+    for a, b in pairwise(places):
         if a in moved or random.random() > share:
             continue
         place = (a - down[max(int(np.searchsorted(down, a + 1e-6)) - 1, 0)]) / beat

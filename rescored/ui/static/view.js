@@ -57,4 +57,7 @@ on("tracks", () => {
   if (fresh) set(player.begin_s, USUAL);
   fresh = false;
 });
+on("notes", () => { // which come before any sound where a performance is read, and may be of a passage
+  if (fresh && session.song.notes.length) reveal(session.song.notes[0].onset_s);
+});
 on("seek", reveal);
