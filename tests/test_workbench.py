@@ -249,6 +249,16 @@ def test_a_finger_scrolls_and_edits_nothing(page: Any, roll: Any) -> None:
     assert notes(page) == before
 
 
+def test_keys_are_named_only_where_there_is_a_mouse(page: Any) -> None:
+    key, touch = page.locator(".rs-facts .rs-key"), page.context.new_cdp_session(page)
+    expect(key).to_be_visible()
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    expect(key).to_be_hidden()
+    expect(page.locator(".rs-summary .rs-facts")).to_contain_text("measures to check")
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    expect(key).to_be_visible()
+
+
 def test_loops_come_from_selected_notes_and_from_the_ruler(page: Any, roll: Any) -> None:
     before = notes(page)
     ids = sorted(before, key=lambda id: before[id]["onset_s"])[2:6]

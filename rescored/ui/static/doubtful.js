@@ -11,11 +11,13 @@ const DOUBTFUL = 0.8; // of a measure's confidence
 const FEWEST = 3; // are shown even where all is sure: the worst of them
 const MOST = 0.25; // of all measures
 
+const pressing = (text) => h("span", { class: "rs-key" }, text);
+
 export function mountDoubtful({ element, open }) {
   const progress = h("p", { class: "rs-walk-progress", role: "status" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Measures checked" });
-  const next = h("button", { type: "button", class: "rs-button rs-primary", onclick: () => go() }, "Next (N)");
-  const fine = h("button", { type: "button", class: "rs-button", disabled: true, onclick: tick }, "Fine as it is (Enter)");
+  const next = h("button", { type: "button", class: "rs-button rs-primary", onclick: () => go() }, "Next", pressing(" (N)"));
+  const fine = h("button", { type: "button", class: "rs-button", disabled: true, onclick: tick }, "Fine as it is", pressing(" (Enter)"));
   const list = h("ol", { class: "rs-walk" });
   element.append(h("p", { class: "rs-note" }, "The measures we are least sure of, the worst first. Listen, correct what is wrong, and go on."),
     progress, bar, h("div", { class: "rs-row" }, next, fine), list);

@@ -24,7 +24,7 @@ export function mount({ element }) {
       "see every note over time, and read it as a score that you can print or open in your notation program."));
   element.append(welcome, line);
 
-  const fact = (name, value) => value && facts.append(h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+  const fact = (name, ...value) => value[0] && facts.append(h("div", {}, h("dt", {}, name), h("dd", {}, ...value)));
 
   function show() {
     const { snapshot, song, tracks } = session;
@@ -40,7 +40,9 @@ export function mount({ element }) {
     const tempo = content.tempi?.[0];
     if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
     if (song?.measures.length) fact("Measures", String(song.measures.filter((m) => m.number > 0).length));
-    if (session.doubtful?.total) fact("Doubtful", session.doubtful.left ? `${session.doubtful.left} of ${session.doubtful.total} measures to check (N)` : "all checked");
+    const { left, total } = session.doubtful || {};
+    if (total && left) fact("Doubtful", `${left} of ${total} measures to check`, h("span", { class: "rs-key" }, " (N)"));
+    else if (total) fact("Doubtful", "all checked");
     if (song) fact("Notes", song.notes.length.toLocaleString());
     if (tracks) fact("Length", clock(tracks.duration_s));
     for (const warning of content.warnings || []) warnings.append(h("li", {}, warning));
