@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import SettingsError
 
@@ -76,16 +76,25 @@ class Bucket:
             with _reached():
                 self._fs.pipe_file(self._there(name), content)
             return
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with self.writing(name) as file:
+            file.write(content)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """A file on this machine, to be written (and read), which at the end is in the place of `name`."""
+        path = self.folder / name if self.folder else None
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent if path else self._copies, suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(aside).replace(path)
-        except BaseException:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+            if path:
+                Path(aside).replace(path)
+            else:
+                self.put(name, Path(aside))
+        finally:
             Path(aside).unlink(missing_ok=True)
-            raise
 
     def put(self, name: str, source: Path) -> None:
         """Make or replace a file with the content of one on this machine."""

@@ -11,20 +11,21 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
 import types
 import typing
 import zipfile
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache, lru_cache
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
+from . import room
 from .music import Audio, Recording
 
 _SCALE_24_BIT = 2.0**23 - 1
-_BLOCK = 1 << 20  # samples of a sound at a time
 
 
 def key(stage: str, version: int, inputs: tuple[Any, ...], settings: Any) -> str:
@@ -71,7 +72,8 @@ def _feed(digest: Any, value: Any) -> None:
             _feed(digest, fingerprint(content) if isinstance(content, Audio) else content)
     elif isinstance(value, np.ndarray):
         digest.update(f"<array{value.shape}{value.dtype}".encode())
-        digest.update(np.ascontiguousarray(value).data)
+        for _, block in room.blocks(np.ascontiguousarray(value).reshape(-1)):
+            digest.update(block.data)
     elif isinstance(value, tuple | list):
         digest.update(f"<list{len(value)}".encode())
         for item in value:
@@ -89,11 +91,17 @@ def _feed(digest: Any, value: Any) -> None:
 
 def encode(value: Any) -> bytes:
     """A result as the bytes of one ZIP."""
+    out = io.BytesIO()
+    write(value, out)
+    return out.getvalue()
+
+
+def write(value: Any, file: IO[bytes]) -> None:
+    """A result as one ZIP in a file; long sounds go through in blocks."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     sounds: list[Audio] = []
     tree = _pack(value, arrays, sounds)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         text = json.dumps(tree, separators=(",", ":"), allow_nan=True).encode()
         archive.writestr(_entry("value.json"), text, zipfile.ZIP_DEFLATED, 1)
         if arrays:
@@ -101,8 +109,13 @@ def encode(value: Any) -> bytes:
             np.savez_compressed(buffer, **cast(Any, arrays))
             archive.writestr(_entry("arrays.npz"), buffer.getvalue())
         for i, sound in enumerate(sounds):
-            archive.writestr(_entry(f"{i}.flac"), _to_flac(sound))
-    return out.getvalue()
+            with room.aside() as flac:
+                _write_flac(sound, flac)
+                entry = _entry(f"{i}.flac")
+                entry.file_size = flac.tell()  # of more than 2 GB, it is written in another way
+                flac.seek(0)
+                with archive.open(entry, "w") as inside:
+                    shutil.copyfileobj(flac, inside, room.BLOCK)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -111,14 +124,19 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def decode(data: bytes, kind: Any) -> Any:
     """The value of type `kind` that `encode` wrote; raises ValueError if it is anything else."""
+    return read(io.BytesIO(data), kind)
+
+
+def read(file: IO[bytes], kind: Any) -> Any:
+    """The value of type `kind` that `write` wrote; raises ValueError if it is anything else."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(file) as archive:
             tree = json.loads(archive.read("value.json"))
             names = set(archive.namelist())
             arrays: Mapping[str, Any] = {}
             if "arrays.npz" in names:
                 arrays = dict(np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False))
-            return _reader(kind)(tree, _Blobs(arrays, lambda i: archive.read(f"{i}.flac")))
+            return _reader(kind)(tree, _Blobs(arrays, lambda i: archive.open(f"{i}.flac")))
     except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"not a stored {kind}: {error}") from error
 
@@ -131,7 +149,7 @@ def _pack(value: Any, arrays: dict[str, Any], sounds: list[Audio]) -> Any:
         return value
     if isinstance(value, Audio):
         sounds.append(value)
-        return [len(sounds) - 1, value.offset_s, _peak(value), list(value.warnings)]
+        return [len(sounds) - 1, value.offset_s, room.loudest(value.samples), list(value.warnings)]
     if (names := _fields(kind)) is not None:
         return [_pack(getattr(value, name), arrays, sounds) for name in names]
     if isinstance(value, np.ndarray):
@@ -151,7 +169,7 @@ class _Blobs:
     """What lies beside the tree."""
 
     arrays: Mapping[str, Any]
-    flac: Callable[[int], bytes]
+    flac: Callable[[int], IO[bytes]]
 
 
 Reader = Callable[[Any, _Blobs], Any]  # a part of the tree -> the value
@@ -162,7 +180,7 @@ def _reader(kind: Any) -> Reader:
     """What makes values of a type from their trees; made once a type, since long scores have many values."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind is Audio:
-        return lambda tree, blobs: _from_flac(blobs.flac(tree[0]), offset_s=tree[1], peak=tree[2],
+        return lambda tree, blobs: _read_flac(blobs.flac(tree[0]), offset_s=tree[1], peak=tree[2],
                                               warnings=tuple(tree[3]))
     if kind is Fraction:
         return lambda tree, blobs: _fraction(*tree)
@@ -207,29 +225,25 @@ def _dataclass_reader(kind: Any) -> Reader:
     return read
 
 
-def _peak(sound: Audio) -> float:
-    return max(float(sound.samples.max(initial=0.0)), -float(sound.samples.min(initial=0.0)))
-
-
-def _to_flac(sound: Audio) -> bytes:
-    """Written in blocks, so that a long sound is not held again as floats and as integers."""
+def _write_flac(sound: Audio, file: IO[bytes]) -> None:
     import soundfile
 
-    peak = max(_peak(sound), 1e-9)
-    out = io.BytesIO()
-    with soundfile.SoundFile(out, "w", sound.rate_hz, len(sound.samples), format="FLAC", subtype="PCM_24") as file:
-        for i in range(0, sound.samples.shape[1], _BLOCK):
-            block = sound.samples[:, i : i + _BLOCK].T.astype(np.float64)
-            file.write(np.rint(block / peak * _SCALE_24_BIT).astype(np.int32) * 256)
-    return out.getvalue()
+    peak = max(room.loudest(sound.samples), 1e-9)
+    with soundfile.SoundFile(file, "w", sound.rate_hz, len(sound.samples), format="FLAC", subtype="PCM_24") as flac:
+        for _, block in room.blocks(sound.samples):
+            flac.write(np.rint(block.T.astype(np.float64) / peak * _SCALE_24_BIT).astype(np.int32) * 256)
+    file.seek(0, io.SEEK_END)
 
 
-def _from_flac(data: bytes, *, offset_s: float, peak: float, warnings: tuple[str, ...]) -> Audio:
+def _read_flac(member: IO[bytes], *, offset_s: float, peak: float, warnings: tuple[str, ...]) -> Audio:
     import soundfile
 
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
-        samples = np.empty((file.channels, file.frames), dtype=np.float32)
-        for i in range(0, file.frames, _BLOCK):
-            ints = file.read(_BLOCK, dtype="int32", always_2d=True)
-            samples[:, i : i + len(ints)] = (ints.T // 256) * (max(peak, 1e-9) / _SCALE_24_BIT)
-        return Audio(samples, int(file.samplerate), offset_s, warnings)
+    with member, room.aside() as data:  # in which, other than in an archive, one can go back and forth at no cost
+        shutil.copyfileobj(member, data, room.BLOCK)
+        data.seek(0)
+        with soundfile.SoundFile(data) as flac:
+            samples = room.zeros((flac.channels, flac.frames))
+            for _, block in room.blocks(samples):
+                ints = flac.read(block.shape[1], dtype="int32", always_2d=True)
+                block[:] = (ints.T // 256) * (max(peak, 1e-9) / _SCALE_24_BIT)
+            return Audio(samples, int(flac.samplerate), offset_s, warnings)

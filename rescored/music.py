@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .room import blocks, zeros
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -43,7 +45,10 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """Sound: `samples`, shape (channels, n), float32, full scale = 1."""
+    """Sound: `samples`, shape (channels, n), float32, full scale = 1.
+
+    Those of a long sound lie on disk: read them with `rescored.room.blocks`, and memory stays small.
+    """
 
     samples: NDArray[np.float32]
     rate_hz: int
@@ -63,7 +68,12 @@ class Audio:
     @property
     def mono(self) -> NDArray[np.float32]:
         """Mean of the channels, shape (n,)."""
-        return np.asarray(self.samples.mean(axis=0), dtype=np.float32)
+        if len(self.samples) == 1:
+            return self.samples.reshape(-1)
+        mono = zeros(self.samples.shape[1:])
+        for start, block in blocks(self.samples):
+            mono[start : start + block.shape[1]] = block.mean(axis=0)
+        return mono
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,13 @@ A bucket has its own lifecycle rules instead (docs/service.md).
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import codec
 from .bucket import Bucket
@@ -25,6 +26,7 @@ from .music import Audio, Stems
 # Folders of the layout by how long they are kept; "results" are not here, as their jobs are what is kept or not.
 SHORT_LIVED = ("uploads", "stems")
 LONG_LIVED = ("stages", "sounds")
+WITH_SOUND = (Audio, Stems)  # results that hold the recording's sound
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,29 @@ class Store:
                 return self._memory[key][1]
         name = name_of(key, kind)
         try:
-            data = self.bucket.read(name)
-            self.bucket.touch(name)  # least recently used goes first
-            value = codec.decode(data, kind)
+            with self._open(name, kind) as file:
+                self.bucket.touch(name)  # least recently used goes first
+                value = codec.read(file, kind)
+                size = file.seek(0, io.SEEK_END)
         except FileNotFoundError:
             return None
         except ValueError:
             self.bucket.remove(name)
             return None
-        self._remember(key, value, len(data))
+        self._remember(key, value, size)
         return value
+
+    def _open(self, name: str, kind: Any) -> IO[bytes]:
+        """A stored result; sounds are read from a file, the others, which are small, at once."""
+        return self.bucket.local(name).open("rb") if kind in WITH_SOUND else io.BytesIO(self.bucket.read(name))
 
     def put(self, key: str, value: Any, kind: Any) -> Any:
         """Keep a value; returns it as it will be read back, so that fresh and stored never differ."""
-        data = codec.encode(value)
-        self.bucket.write(name_of(key, kind), data)
-        value = codec.decode(data, kind)
-        self._remember(key, value, len(data))
+        with self.bucket.writing(name_of(key, kind)) as file:
+            codec.write(value, file)
+            size = file.seek(0, io.SEEK_END)
+            value = codec.read(file, kind)
+        self._remember(key, value, size)
         self._puts += 1
         if self._puts % 50 == 1:
             self.sweep()
@@ -126,4 +134,4 @@ class Store:
 
 def name_of(key: str, kind: Any) -> str:
     """The name of a stage's result: those that hold the recording's sound lie apart, as they go sooner."""
-    return f"{'stems' if kind in (Audio, Stems) else 'stages'}/{key[:2]}/{key}.zip"
+    return f"{'stems' if kind in WITH_SOUND else 'stages'}/{key[:2]}/{key}.zip"

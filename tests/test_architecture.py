@@ -11,9 +11,10 @@ import rescored
 
 ROOT = Path(rescored.__file__).parent
 LEVEL = {  # a module may import what has a lower number; rooms of one number never import each other
-    "errors": 0, "environment": 1, "settings": 1, "music": 1, "codec": 2, "bucket": 2, "store": 3, "stage": 4,
-    "models": 4, "plugins": 5, "edits": 5, "expressive": 6, "hearing": 6, "notation": 6, "output": 6, "pipeline": 7,
-    "examples": 8, "service": 9, "evaluate": 9, "display": 10, "ui": 10, "notebook": 11, "sweep": 11, "cli": 12,
+    "errors": 0, "room": 1, "environment": 1, "settings": 1, "music": 2, "codec": 3, "bucket": 3, "store": 4,
+    "stage": 5, "models": 5, "plugins": 6, "edits": 6, "expressive": 7, "hearing": 7, "notation": 7, "output": 7,
+    "pipeline": 8, "examples": 9, "service": 10, "evaluate": 10, "display": 11, "ui": 11, "notebook": 12, "sweep": 12,
+    "cli": 13,
 }
 
 def imports_of(path):

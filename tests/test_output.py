@@ -595,7 +595,8 @@ def test_save_writes_every_file_side_by_side_and_nothing_else(tmp_path):
     assert set(paths) == {"musicxml", "mxl", "midi", "score_midi", "pdf", "json", "stems"}
     assert same(load(paths["json"]), result)
     assert save(result, folder, "song")["pdf"] == paths["pdf"]  # again, over the old ones
-    with zipfile.ZipFile(io.BytesIO(zip_stems(result.stems, "song"))) as archive:
+    zip_stems(result.stems, "song", zipped := io.BytesIO())
+    with zipfile.ZipFile(zipped) as archive:
         assert archive.namelist() == ["song.stems/piano.flac", "song.stems/vocals.flac"]
         assert archive.read("song.stems/piano.flac")[:4] == b"fLaC"
 

@@ -247,7 +247,7 @@ def test_progress_rises_segment_by_segment(tiny):
 def test_memory_does_not_grow_with_the_stems(tiny, monkeypatch):
     audio = music(600.0)
     all_stems_bytes = 4 * audio.samples.nbytes
-    monkeypatch.setattr("rescored.hearing.separate.SPILL_BYTES", 1 << 20)
+    monkeypatch.setattr("rescored.room.SPILL_BYTES", 1 << 20)
     monkeypatch.setattr(network_module.Network, "_run", lambda self, windows, *_: windows[:, None].repeat(4, axis=1))
     separate(music(1.0), settings=QUICK)  # loads the model
     tracemalloc.start()

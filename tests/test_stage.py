@@ -182,7 +182,8 @@ def test_foreign_bytes_are_no_stored_performance(data):
 def test_a_sound_of_many_blocks_comes_back_whole(monkeypatch):
     sound = Audio(np.random.default_rng(0).normal(0, 0.2, (2, 2500)), 44100, offset_s=3.0)
     at_once = codec.encode(sound)
-    monkeypatch.setattr(codec, "_BLOCK", 1000)
+    monkeypatch.setattr("rescored.room.SPILL_BYTES", 1000)
+    monkeypatch.setattr("rescored.room.BLOCK", 1000)
     assert codec.encode(sound) == at_once
     back = codec.decode(at_once, Audio)
     assert (back.rate_hz, back.offset_s, back.samples.shape) == (44100, 3.0, (2, 2500))

@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import room
 from ..errors import InputError, RescoredError, SettingsError
 from ..music import Audio, Recording
 from ..settings import AudioSettings
@@ -50,7 +51,7 @@ def decode(recording: Recording, *, settings: AudioSettings, report: Report = si
     `Audio.offset_s` in the recording; `assemble` adds it, so that a `Performance` is in the
     recording's own time. More than two channels are mixed down to two. A file that is damaged or cut
     off is read as far as it goes, and `Audio.warnings` says so. Samples are made 44.1 kHz by soxr, in
-    a stream, so that memory holds little more than the result.
+    a stream, and long sounds lie on disk (rescored/room.py), so that memory does not grow with the length.
 
     Raises `InputError` if there is nothing to transcribe: not audio, no audio track, longer than
     `max_minutes` (a passage counts by its own length), shorter than 0.3 s, silent.
@@ -60,18 +61,26 @@ def decode(recording: Recording, *, settings: AudioSettings, report: Report = si
     wanted_s = _passage_s(settings)
     if not Path(recording.path).is_file():
         raise InputError(f"{name} is no longer there.", "Give the file again.")
-    kept: list[NDArray[np.float32]] = []
-    frames, peak = 0, 0.0
     # Half a second more than is allowed: enough to see that it is too long, and room for an encoder's padding.
-    with _Decoder(recording.path, settings.start_s, min(wanted_s, limit_s + 0.5), patience_s=60 + limit_s) as decoder:
-        for block in _resampled(decoder):
-            kept.append(block)
-            frames += len(block)
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            if frames > (limit_s + 0.25) * RATE_HZ:
-                remedy = "Choose a passage (audio.start_s, audio.end_s), or raise audio.max_minutes."
-                raise InputError(f"{name} is longer than {settings.max_minutes:g} minutes.", remedy)
-            report(min(frames / RATE_HZ / min(wanted_s, decoder.declared_s or limit_s), 1.0), "decoding")
+    longest_s = min(wanted_s, limit_s + 0.5)
+    frames, channels, peak = 0, 1, 0.0
+    with room.disk_space(), room.aside() as kept:
+        with _Decoder(recording.path, settings.start_s, longest_s, patience_s=60 + limit_s) as decoder:
+            for block in _resampled(decoder):
+                kept.write(block.tobytes())
+                frames, channels = frames + len(block), block.shape[1]
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+                if frames > (limit_s + 0.25) * RATE_HZ:
+                    remedy = "Choose a passage (audio.start_s, audio.end_s), or raise audio.max_minutes."
+                    raise InputError(f"{name} is longer than {settings.max_minutes:g} minutes.", remedy)
+                report(min(frames / RATE_HZ / min(wanted_s, decoder.declared_s or limit_s), 1.0), "decoding")
+        _check(decoder, name, settings, frames, peak)
+        samples = _joined(kept, (channels, frames), peak)
+    return Audio(samples, RATE_HZ, settings.start_s, _damage(decoder, settings, frames / RATE_HZ))
+
+
+def _check(decoder: _Decoder, name: str, settings: AudioSettings, frames: int, peak: float) -> None:
+    """Raise `InputError` if there is nothing to transcribe in what was decoded."""
     if decoder.timed_out:
         raise InputError(f"{name} takes too long to decode.", _CONVERT)
     heard_s = frames / RATE_HZ
@@ -85,7 +94,6 @@ def decode(recording: Recording, *, settings: AudioSettings, report: Report = si
         raise InputError(f"{name} lasts only {heard_s:.2f} s.", f"At least {SHORTEST_S} s are needed.")
     if peak < QUIETEST:
         raise InputError(f"{name} is silent.", "Check the input level, or choose another passage.")
-    return Audio(_joined(kept, peak), RATE_HZ, settings.start_s, _damage(decoder, settings, heard_s))
 
 
 def duration_s(path: str | Path) -> float | None:
@@ -147,17 +155,14 @@ def _passage_s(settings: AudioSettings) -> float:
     return length_s
 
 
-def _joined(blocks: list[NDArray[np.float32]], peak: float) -> NDArray[np.float32]:
-    """Blocks of shape (frames, channels) as (channels, n); a float file's peaks over full scale are scaled down."""
-    joined = np.empty((blocks[0].shape[1], sum(len(b) for b in blocks)), dtype=np.float32)
-    end = joined.shape[1]
-    while blocks:  # each block is let go as soon as it is copied
-        block = blocks.pop()
-        joined[:, end - len(block) : end] = block.T
-        end -= len(block)
-    if peak > 1.0:
-        joined /= peak
-    return joined
+def _joined(kept: IO[bytes], shape: tuple[int, int], peak: float) -> room.Samples:
+    """Bytes of frames as (channels, n); a float file's peaks over full scale are scaled down."""
+    samples = room.zeros(shape)
+    kept.seek(0)
+    for _, block in room.blocks(samples):
+        read = np.frombuffer(kept.read(block.nbytes), dtype=np.float32).reshape(-1, len(block))
+        block[:] = read.T / max(peak, 1.0)
+    return samples
 
 
 def _damage(decoder: _Decoder, settings: AudioSettings, heard_s: float) -> tuple[str, ...]:

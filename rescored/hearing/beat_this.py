@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ModelUnavailable
 from ..models import device, load_once, weights_folder
 from ..music import Floats
+from ..room import Samples, let_go
 from ..stage import Report
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def checkpoint() -> Path | None:
     return next((f / name for f in folders if f for name in CHECKPOINTS if (f / name).is_file()), None)
 
 
-def activations(samples: NDArray[np.float32], report: Report) -> tuple[Floats, Floats]:
+def activations(samples: Samples, report: Report) -> tuple[Floats, Floats]:
     """How likely a beat, and a downbeat, is in every frame (50 Hz); samples at `RATE_HZ`.
 
     Raises `ModelUnavailable` where the weights, or what they need, are missing.
@@ -49,7 +49,7 @@ def activations(samples: NDArray[np.float32], report: Report) -> tuple[Floats, F
     where = device()
     model = load_once("beat-this", load).to(where)
     count = len(samples) // HOP + 1
-    padded = np.pad(samples, (WINDOW // 2, WINDOW), mode="reflect" if len(samples) > WINDOW else "constant")
+    edges: Literal["reflect", "constant"] = "reflect" if len(samples) > WINDOW else "constant"
     result = np.zeros((2, count))
     done = 0
     while done < count:
@@ -58,7 +58,9 @@ def activations(samples: NDArray[np.float32], report: Report) -> tuple[Floats, F
         last = min(first + CHUNK - 2 * BORDER, count)
         begin, end = max(first - BORDER, 0), min(last + BORDER, count)
         spectrum = torch.zeros(1, last - first + 2 * BORDER, BANDS)
-        spectrum[0, begin - first + BORDER :][: end - begin] = log_mel(padded[begin * HOP : (end - 1) * HOP + WINDOW])
+        sound = _around(samples, begin * HOP - WINDOW // 2, (end - 1 - begin) * HOP + WINDOW, edges)
+        spectrum[0, begin - first + BORDER :][: end - begin] = log_mel(sound)
+        let_go(samples)
         with torch.inference_mode():
             heard = model(spectrum.to(where))
         both = torch.stack([heard["beat"][0], heard["downbeat"][0]]).float().sigmoid().cpu().numpy()
@@ -67,7 +69,15 @@ def activations(samples: NDArray[np.float32], report: Report) -> tuple[Floats, F
     return result[0], result[1]
 
 
-def log_mel(samples: NDArray[np.float32]) -> Tensor:
+def _around(samples: Samples, begin: int, length: int, edges: Literal["reflect", "constant"]) -> Samples:
+    """`length` samples from `begin` on; beyond the ends a reflection, or silence."""
+    first, last = max(begin - WINDOW, 0), min(begin + length + WINDOW, len(samples))
+    before, after = max(-begin, 0), max(begin + length - len(samples), 0)
+    inside = np.pad(samples[first:last], (before, after), mode=edges)
+    return inside[begin + before - first :][:length]
+
+
+def log_mel(samples: Samples) -> Tensor:
     """The network's input, shape (frames, 128): log(1 + 1000 magnitude) in mel bands from 30 Hz to 11 kHz."""
     import torch
     from librosa.filters import mel

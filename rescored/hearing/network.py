@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..models import device, load_once
+from ..room import Samples
 from ..stage import Report, silent
-from .overlap import Samples
 from .together import Batches, Song
 from .weights import load
 

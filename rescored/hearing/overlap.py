@@ -12,12 +12,10 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+from ..room import Samples, blocks, let_go
+
 Estimate = Callable[[Samples], Samples]  # (batch, channels, segment) -> (batch, stems, channels, segment)
-
-_BLOCK = 1 << 20  # samples at a time for statistics of a sound that may lie on disk
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Level:
     def of(cls, samples: Samples) -> Level:
         """Of samples (channels, n)."""
         n, total, squares = max(samples.shape[1], 1), 0.0, 0.0
-        for start in range(0, samples.shape[1], _BLOCK):
-            mono = samples[:, start : start + _BLOCK].mean(axis=0, dtype=np.float64)
+        for _, block in blocks(samples):
+            mono = block.mean(axis=0, dtype=np.float64)
             total, squares = total + float(mono.sum()), squares + float(mono @ mono)
         return cls(total / n, max(squares / n - (total / n) ** 2, 0.0) ** 0.5 + 1e-8)
 
@@ -77,6 +75,7 @@ def overlap_add(
             done = min(stride, length)
             block = pending[..., :done] / weight[:done] * level.deviation + level.mean
             yield (start, block) if start >= 0 else (0, block[..., -start:])
+            let_go(samples)
             for held in (pending, weight):
                 held[..., : segment - stride] = held[..., stride:].copy()
                 held[..., segment - stride :] = 0.0

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..models import turn_at_gpu
 from ..music import Audio, Floats, Pulse
+from ..room import Samples
 from ..settings import PulseSettings
 from ..stage import Report, silent, stage
 from . import beat_this
-from .resample import resample
+from .frames import frames
+from .resample import mono_at
 
 RATE_HZ = 22050
 HOP = 256  # samples a frame: 86 frames a second
 WINDOW = 1024  # samples that a frame's spectrum is taken of
 BANDS = 48
 LAG = 2  # frames over which a rise is measured
-BLOCK = 1024  # frames at a time, so that memory does not grow with length
 DIGITS = 4  # of an activation, as song.json has them: a saved transcription is notated from the very same
 AROUND_S = 3.0  # a frame's strength is measured by the strongest this near, so that quiet passages count
 
@@ -42,7 +42,7 @@ def track_pulse(
     tracker = tracker or find_tracker(settings=settings)
     if tracker == "none":
         return Pulse(RATE_HZ / HOP, np.zeros(0), np.zeros(0), tracker)
-    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
+    samples = mono_at(audio, RATE_HZ)
     if tracker == "beat-this":
         with turn_at_gpu(report):
             beat, downbeat = beat_this.activations(samples, report)
@@ -51,7 +51,7 @@ def track_pulse(
     return Pulse(RATE_HZ / HOP, beat.round(DIGITS), np.zeros(len(beat)), tracker)
 
 
-def onset_strength(samples: NDArray[np.float32], report: Report) -> Floats:
+def onset_strength(samples: Samples, report: Report) -> Floats:
     """How much the spectrum brightens, 0..1 of the strongest within `AROUND_S`; shape (n,) at 86 Hz.
 
     Spectral flux over mel bands, against a neighbourhood of bands two frames before (Böck & Widmer,
@@ -62,12 +62,11 @@ def onset_strength(samples: NDArray[np.float32], report: Report) -> Floats:
 
     bands = mel(sr=RATE_HZ, n_fft=WINDOW, n_mels=BANDS, fmax=8000.0).T
     count = len(samples) // HOP + 1
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP][:count]
     energy = np.empty((count, BANDS), dtype=np.float32)
-    for first in range(0, count, BLOCK):
+    for first, some in frames(samples, WINDOW, HOP):
         report(first / count, "listening for the pulse")
-        block = frames[first : first + BLOCK] * np.hanning(WINDOW).astype(np.float32)
-        energy[first : first + BLOCK] = np.square(np.abs(np.fft.rfft(block))) @ bands
+        spectrum = np.fft.rfft(some * np.hanning(WINDOW).astype(np.float32))
+        energy[first : first + len(some)] = np.square(np.abs(spectrum)) @ bands
     level_db = 10 * np.log10(np.maximum(energy, max(float(energy.max(initial=0.0)) * 1e-8, 1e-12)))
     rise_db = level_db[LAG:] - maximum_filter1d(level_db, 3, axis=1)[:-LAG]
     strength = np.zeros(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from dataclasses import replace
 from functools import partial
 
@@ -12,15 +11,14 @@ import numpy as np
 from ..errors import ModelUnavailable, SettingsError
 from ..music import Audio, Separator, Stems
 from ..plugins import separators
+from ..room import Samples, blocks, let_go, zeros
 from ..settings import SeparateSettings
 from ..stage import Report, silent, stage
 from .network import Network, network
-from .overlap import Level, Samples, offsets, overlap_add
-from .resample import resample
+from .overlap import Level, offsets, overlap_add
+from .resample import mono_at, resample
 from .together import Song
 from .weights import BUILT_IN
-
-SPILL_BYTES = 1 << 30  # stems larger than this in all lie in a temporary file
 
 
 @stage(version=1, kept=False)
@@ -95,12 +93,13 @@ def _take_apart(
         done += len(windows)
         return song(windows, tell)
 
-    stems = _room((len(song.wanted), *samples.shape))
+    stems = zeros((len(song.wanted), *samples.shape))
     for origin in origins:
         for start, block in overlap_add(
             estimate, samples, level, segment=net.segment, overlap=overlap, batch=net.batch, origin=origin
         ):
             stems[..., start : start + block.shape[-1]] += block / len(origins)
+            let_go(stems)
     return stems
 
 
@@ -110,28 +109,23 @@ def _origins(shifts: int, rate_hz: int) -> list[int]:
     return [chance.randint(0, furthest) - furthest for _ in range(shifts)] or [0]
 
 
-def _room(shape: tuple[int, ...]) -> Samples:
-    """Zeros; from `SPILL_BYTES` on in a nameless file, so that long recordings do not fill the memory."""
-    if np.prod(shape) * 4 < SPILL_BYTES:
-        return np.zeros(shape, dtype=np.float32)
-    with tempfile.TemporaryFile(prefix="rescored") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
-
-
 def _as_heard(audio: Audio, net: Network) -> Samples:
     """The samples at the network's rate and in its channels."""
-    samples = resample(audio.samples, audio.rate_hz, net.rate_hz)
-    if len(samples) != net.channels:
-        samples = np.broadcast_to(samples.mean(axis=0, keepdims=True), (net.channels, samples.shape[1]))
-    return samples
+    if len(audio.samples) == net.channels:
+        return resample(audio.samples, audio.rate_hz, net.rate_hz)
+    mono = mono_at(audio, net.rate_hz)
+    return np.broadcast_to(mono, (net.channels, len(mono)))
 
 
 def _as_recorded(stem: Samples, net: Network, audio: Audio) -> Audio:
     """A stem at the recording's rate, length and channels."""
-    channels, n = audio.samples.shape
-    if channels != len(stem):
-        stem = np.broadcast_to(stem.mean(axis=0, keepdims=True, dtype=np.float32), (channels, stem.shape[1]))
+    if len(stem) != len(audio.samples):
+        stem = mono_at(Audio(stem, net.rate_hz), audio.rate_hz)[None]
     stem = resample(stem, net.rate_hz, audio.rate_hz)
-    stem = np.pad(stem, ((0, 0), (0, max(n - stem.shape[1], 0))))[:, :n] if stem.shape[1] != n else stem
-    return replace(audio, samples=stem)
+    if stem.shape == audio.samples.shape:
+        return replace(audio, samples=stem)
+    whole = zeros(audio.samples.shape)
+    for start, block in blocks(stem[:, : whole.shape[1]]):
+        whole[:, start : start + block.shape[1]] = block
+    return replace(audio, samples=whole)
 

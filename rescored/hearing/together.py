@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..models import count_gpu_s, freed_memory_kept
 from ..stage import Report, silent
-from .overlap import Samples
+from ..room import Samples
 
 POLL_S = 0.5  # how often who waits asks whether the song is still wanted
 

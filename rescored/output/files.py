@@ -6,14 +6,20 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
+import time
 import unicodedata
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ..errors import InputError
 from ..music import Audio, Score, Stems, Transcription
+from ..room import BLOCK, aside, blocks, loudest
 from .contract import from_json, to_json
 from .extract import extract
 from .midi import performed_midi, written_midi
@@ -59,7 +65,8 @@ def save(
         paths["stems"] = folder / f"{name}.stems"
         paths["stems"].mkdir(exist_ok=True)
         for stem, audio in transcription.stems.audio.items():
-            _write(paths["stems"] / f"{safe_name(stem)}.flac", _flac(audio))
+            with _writing(paths["stems"] / f"{safe_name(stem)}.flac") as flac:
+                _write_flac(audio, flac)
     if of_parts:
         paths["parts"] = folder / f"{name}.parts"
         paths["parts"].mkdir(exist_ok=True)
@@ -102,13 +109,17 @@ def zip_parts(score: Score, name: str) -> bytes:
     return out.getvalue()
 
 
-def zip_stems(stems: Stems, name: str) -> bytes:
-    """The stems as one ZIP of FLAC files, for a download."""
-    out = io.BytesIO()
+def zip_stems(stems: Stems, name: str, out: IO[bytes]) -> None:
+    """The stems as one ZIP of FLAC files, for a download; long ones go through in blocks."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # FLAC does not get smaller
         for stem, audio in stems.audio.items():
-            archive.writestr(f"{safe_name(name)}.stems/{safe_name(stem)}.flac", _flac(audio))
-    return out.getvalue()
+            with aside() as flac:
+                _write_flac(audio, flac)
+                entry = zipfile.ZipInfo(f"{safe_name(name)}.stems/{safe_name(stem)}.flac", time.localtime()[:6])
+                entry.file_size = flac.tell()  # of more than 2 GB, it is written in another way
+                flac.seek(0)
+                with archive.open(entry, "w") as inside:
+                    shutil.copyfileobj(flac, inside, BLOCK)
 
 
 def safe_name(name: str) -> str:
@@ -126,23 +137,31 @@ def safe_name(name: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    with _writing(path) as file:
+        file.write(content)
     return path
 
 
-def _flac(audio: Audio) -> bytes:
-    import numpy as np
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is in its place once it is whole."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def _write_flac(audio: Audio, file: IO[bytes]) -> None:
+    """Scaled down where it exceeds full scale."""
     import soundfile
 
-    out = io.BytesIO()
-    samples = audio.samples / max(1.0, float(np.abs(audio.samples).max(initial=0.0)))
-    soundfile.write(out, samples.T, audio.rate_hz, format="FLAC", subtype="PCM_24")
-    return out.getvalue()
+    gain = 1 / max(1.0, loudest(audio.samples))
+    with soundfile.SoundFile(file, "w", audio.rate_hz, len(audio.samples), format="FLAC", subtype="PCM_24") as flac:
+        for _, block in blocks(audio.samples):
+            flac.write(block.T * gain)
+    file.seek(0, io.SEEK_END)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..music import Audio, Note, Performance, Span
+from ..room import BLOCK, blocks, let_go, loudest, zeros
 from .midi import channels, key_presses, keyboards
 
 _TAIL_S = 2.0  # after the last note: what still rings
@@ -37,17 +38,25 @@ def render(performance: Performance, rate_hz: int = 44100) -> Audio:
         for on, off, pitch, velocity in key_presses(notes):
             events += [(on, _ON, channel, pitch, velocity), (off, _OFF, channel, pitch, 0)]
     last = max((frame for frame, *_ in events), default=0)
-    sound = np.zeros((max(round(performance.duration_s * rate_hz), last + round(_TAIL_S * rate_hz)), 2), np.float32)
-    now = 0
-    for frame, kind, channel, pitch, velocity in [*sorted(events), (len(sound), _OFF, 0, 0, 0)]:
-        if frame > now:
-            sound[now:frame] = np.frombuffer(synth.generate(frame - now), dtype=np.float32).reshape(-1, 2)
-            now = frame
+    end = max(round(performance.duration_s * rate_hz), last + round(_TAIL_S * rate_hz))
+    sound = zeros((2, end))
+    now = shown = 0
+    for frame, kind, channel, pitch, velocity in [*sorted(events), (end, _OFF, 0, 0, 0)]:
+        while now < frame:
+            until = min(frame, now + BLOCK)
+            sound[:, now:until] = np.frombuffer(synth.generate(until - now), dtype=np.float32).reshape(-1, 2).T
+            now = until
+        if now - shown >= BLOCK:
+            let_go(sound)
+            shown = now
         if kind == _ON:
             synth.noteon(channel, pitch, velocity)
         else:
             synth.noteoff(channel, pitch)
-    return Audio(sound.T / max(1.0, float(np.abs(sound).max(initial=0.0))), rate_hz)
+    if (peak := loudest(sound)) > 1.0:
+        for _, block in blocks(sound):
+            block /= peak
+    return Audio(sound, rate_hz)
 
 
 def _silenced_s(note: Note, pedal: Sequence[Span]) -> float:

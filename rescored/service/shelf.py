@@ -78,7 +78,7 @@ class Shelf:
     def put_stems(self, stems: Stems, title: str) -> None:
         """Keep the stems as one ZIP of FLAC files."""
         self._held["stems.zip"] = f"stems/{fingerprint(stems)}.flac.zip"
-        self._sounds.hold_bytes(self.job, self._held["stems.zip"], partial(zip_stems, stems, title))
+        self._sounds.hold_file(self.job, self._held["stems.zip"], partial(zip_stems, stems, title))
         _write(self.folder / "sounds.json", self._held)
 
 

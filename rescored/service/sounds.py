@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
 from ..bucket import Bucket
 from ..music import Audio
+from ..room import blocks, loudest
 from .history import History
 
 Room = Literal["stems", "sounds"]
@@ -60,13 +61,14 @@ class Sounds:
         self.bucket.write(outline, json.dumps([known.duration_s, known.peaks]).encode())
         return ogg, known
 
-    def hold_bytes(self, job: str, name: str, make: Callable[[], bytes]) -> None:
-        """The same for any file."""
+    def hold_file(self, job: str, name: str, write: Callable[[IO[bytes]], None]) -> None:
+        """The same for any file, which `write` writes."""
         self.history.hold(job, name)
         if self.bucket.exists(name):
             self.bucket.touch(name)
         else:
-            self.bucket.write(name, make())
+            with self.bucket.writing(name) as file:
+                write(file)
 
     def release(self, job: str) -> None:
         """Remove the sounds that this job alone needed."""
@@ -80,18 +82,21 @@ def write_vorbis(sound: Audio, path: Path) -> None:
     """Write a sound as Ogg Vorbis, scaled down where it exceeds full scale."""
     import soundfile
 
-    gain = 1 / max(1.0, float(np.abs(sound.samples).max(initial=0.0)))
+    gain = 1 / max(1.0, loudest(sound.samples))
     with soundfile.SoundFile(path, "w", sound.rate_hz, sound.samples.shape[0], format="OGG", subtype="VORBIS",
                              compression_level=1 - VORBIS_QUALITY) as file:
-        for start in range(0, sound.samples.shape[1], sound.rate_hz):  # libsndfile's stack holds no whole song
-            file.write(sound.samples[:, start : start + sound.rate_hz].T * gain)
+        for _, block in blocks(sound.samples, sound.rate_hz):  # libsndfile's stack holds no whole song
+            file.write(block.T * gain)
 
 
 def peaks(sound: Audio) -> list[list[int]]:
     """See `Outline`."""
-    mono = sound.mono
     hop = max(sound.rate_hz // OUTLINE_HZ, 1)
-    frames = np.pad(mono, (0, -len(mono) % hop)).reshape(-1, hop)
-    scale = 127 / max(float(np.abs(mono).max(initial=0.0)), 1e-6)
-    pairs = np.stack([frames.min(axis=1), frames.max(axis=1)], axis=1) * scale
-    return np.rint(pairs).astype(int).tolist()  # type: ignore[no-any-return]
+    pairs = [np.empty((0, 2), np.float32)]
+    for _, block in blocks(sound.samples, 1000 * hop):
+        mono = block.mean(axis=0)
+        frames = np.pad(mono, (0, -len(mono) % hop)).reshape(-1, hop)
+        pairs.append(np.stack([frames.min(axis=1), frames.max(axis=1)], axis=1))
+    outline = np.concatenate(pairs)
+    scale = 127 / max(float(np.abs(outline).max(initial=0.0)), 1e-6)
+    return np.rint(outline * scale).astype(int).tolist()  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ import numpy as np
 from ...models import turn_at_gpu
 from ...music import Audio, Heard, Note, Stems
 from ...plugins import transcribers
+from ...room import blocks, loudest, zeros
 from ...settings import NoteSettings
 from ...stage import Report, silent, stage
 from ..audio import QUIETEST
@@ -45,24 +46,29 @@ def _share(stem: str) -> float:
 def _around_a_piano(stems: Stems) -> dict[str, Audio]:
     if "piano" in stems.audio and "guitar" in stems.audio:
         piano, guitar = stems.audio["piano"], stems.audio["guitar"]
-        return {"piano + guitar": replace(piano, samples=piano.samples + guitar.samples)}
+        both = zeros(piano.samples.shape)
+        for start, block in blocks(both):
+            end = start + block.shape[1]
+            block[:] = piano.samples[:, start:end] + guitar.samples[:, start:end]
+        return {"piano + guitar": replace(piano, samples=both)}
     name = next((name for name in ("piano", "other", "mix") if name in stems.audio), None)
     return {name: stems.audio[name]} if name else {}
 
 
 def _level(audio: Audio) -> float:
     """Root mean square."""
-    return float(np.sqrt(np.mean(np.square(audio.samples)))) if audio.samples.size else 0.0
+    squares = sum(float(np.square(block, dtype=np.float64).sum()) for _, block in blocks(audio.samples))
+    return float(np.sqrt(squares / max(audio.samples.size, 1)))
 
 
-@stage(version=5)
+@stage(version=6)
 def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Report = silent) -> Heard:
     """The notes of one stem, in seconds from its begin, each with velocity and confidence (0..1).
 
     Near-misses, which the user may accept, are the result's `candidates`. A silent stem has no notes.
     """
     transcriber = _transcriber(stem, settings)
-    if np.abs(audio.samples).max(initial=0.0) < QUIETEST:
+    if loudest(audio.samples) < QUIETEST:
         return Heard((), transcriber=transcriber)
     if transcriber == "drums":
         from .drums import hear_drums

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import ModelUnavailable
 from ...models import load_once
 from ...music import Audio, Heard, Note
+from ...room import Samples, let_go
 from ...settings import NoteSettings
 from ...stage import Report
 from ..audio import QUIETEST
-from ..resample import resample
+from ..frames import cut
+from ..resample import mono_at
 from .note_odds import REPEAT, Begins, Posterior, begins, fades, held, merged
 
 RATE_HZ = 22050
@@ -41,7 +42,7 @@ FAINTEST = 4  # velocity, about -66 dBFS: less is the hiss of a recording in whi
 
 def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
     """The notes of any pitched sound, and near-misses. Ids are left empty."""
-    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
+    samples = mono_at(audio, RATE_HZ)
     frames, onsets = posteriors(samples, report)
     found = begins(frames, onsets)
     taken = found.probability >= settings.onset_threshold
@@ -54,7 +55,7 @@ def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
     )
 
 
-def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior, Posterior]:
+def posteriors(samples: Samples, report: Report) -> tuple[Posterior, Posterior]:
     """How likely each key sounds, and begins, in every frame; two arrays, shape (frames, 88).
 
     Frame i lies at i * FRAME_S. The windows advance by whole frames, so that this holds however
@@ -72,16 +73,14 @@ def posteriors(samples: NDArray[np.float32], report: Report) -> tuple[Posterior,
         outputs = session.run(["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"],
                               {"serving_default_input_2:0": np.stack([_window(samples, starts[i]) for i in batch])})
         result[:, batch] = [output[:, edge : edge + KEPT] for output in outputs]
+        let_go(samples)
     frames, onsets = result.reshape(2, -1, KEYS)[:, :count]
     return frames, onsets
 
 
-def _window(samples: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+def _window(samples: Samples, start: int) -> Samples:
     """The samples of the window that begins at a frame, shape (n, 1); silence where it lies outside."""
-    begin = start * HOP
-    inside = samples[max(begin, 0) : begin + WINDOW]
-    before = max(-begin, 0)
-    return np.pad(inside, (before, WINDOW - before - len(inside)))[:, None]
+    return cut(samples, start * HOP, WINDOW)[:, None]
 
 
 def load() -> Any:
@@ -107,15 +106,15 @@ def _apart(found: Begins, notes: Begins) -> Begins:
 
 
 def _notes(
-    found: Begins, notes: Begins, frames: Posterior, samples: NDArray[np.float32], settings: NoteSettings
+    found: Begins, notes: Begins, frames: Posterior, samples: Samples, settings: NoteSettings
 ) -> list[Note]:
     """Notes that last until their key is let go or struck again, if that is long enough."""
     first = found.frame.astype(np.int64)
     end = held(frames, first, found.key, fades(frames, first, found.key, settings.frame_threshold))
     made = []
-    for begin, let_go, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
+    for begin, release, key, probability in zip(found.frame, end, found.key, found.probability, strict=True):
         again = notes.frame[(notes.key == key) & (notes.frame > begin)]
-        onset_s, offset_s = float(begin * FRAME_S), float(min([let_go, *again[:1]]) * FRAME_S)
+        onset_s, offset_s = float(begin * FRAME_S), float(min([release, *again[:1]]) * FRAME_S)
         if (offset_s - onset_s) * 1000 >= settings.min_length_ms:
             pitch = int(key) + LOWEST
             velocity = velocity_of(samples, onset_s, pitch)
@@ -124,7 +123,7 @@ def _notes(
     return made
 
 
-def velocity_of(samples: NDArray[np.float32], onset_s: float, pitch: int) -> int:
+def velocity_of(samples: Samples, onset_s: float, pitch: int) -> int:
     """From the level of the pitch and its octave and twelfth just after the onset; 40 dB are a factor of ten."""
     begin = round(onset_s * RATE_HZ)
     tone = samples[begin : begin + PITCHED] * _HANN[: len(samples) - begin]

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...music import Audio, Heard, Note
+from ...room import Samples
 from ...stage import Report
-from ..resample import resample
+from ..frames import BLOCK, frames
+from ..resample import mono_at
 
 RATE_HZ = 44100
 HOP = 441  # samples a frame, 10 ms
@@ -42,29 +44,27 @@ Floats32 = NDArray[np.float32]
 def hear_drums(audio: Audio, report: Report) -> Heard:
     """The strokes of a drum stem on the drums that are `WRITTEN`, as General MIDI percussion. Ids are left empty."""
     report(0.0, "listening for drums")
-    spectrum = bands(resample(audio.mono, audio.rate_hz, RATE_HZ))
+    spectrum = bands(mono_at(audio, RATE_HZ))
     report(0.5, "listening for drums")
     notes = strokes(spectrum, odds(spectrum), _weights()["threshold"])
     return Heard(tuple(n for n in notes if n.pitch in WRITTEN), transcriber="drums")
 
 
-def bands(samples: Floats32) -> Floats32:
+def bands(samples: Samples) -> Floats32:
     """Level of every band, about 0..3 (decades above the faintest), shape (frames, BANDS); frame i lies at i * HOP."""
-    count = len(samples) // HOP + 1
-    low, high = (_spectrogram(samples, window, count) @ _filters(window) for window in (LOW_WINDOW, WINDOW))
+    low, high = (_levels(samples, window) for window in (LOW_WINDOW, WINDOW))
     level = np.concatenate([low[:, :LOW_BANDS], high[:, LOW_BANDS:]], axis=1)
     loudest = np.percentile(level.max(axis=1), 98) + 1e-9
     return np.asarray(np.log10(level / (loudest * FAINTEST) + 1.0), dtype=np.float32)
 
 
-def _spectrogram(samples: Floats32, window: int, count: int) -> Floats32:
-    """Magnitudes, shape (count, window // 2 + 1)."""
-    padded = np.pad(samples, (window // 2, window))
+def _levels(samples: Samples, window: int) -> Floats32:
+    """Level of every band by windows of one length, shape (frames, BANDS)."""
     shape = np.hanning(window).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP][:count]
-    result = np.empty((count, window // 2 + 1), dtype=np.float32)
-    for first in range(0, count, 1024):  # so that memory does not grow with length
-        result[first : first + 1024] = np.abs(np.fft.rfft(frames[first : first + 1024] * shape)) * (2 / shape.sum())
+    result = np.empty((len(samples) // HOP + 1, BANDS), dtype=np.float32)
+    for first, some in frames(samples, window, HOP):
+        magnitude = np.abs(np.fft.rfft(some * shape)) * (2 / shape.sum())
+        result[first : first + len(some)] = magnitude.astype(np.float32) @ _filters(window)
     return result
 
 
@@ -90,19 +90,25 @@ def facts(spectrum: Floats32) -> Floats32:
 
 
 def in_context(seen: Floats32) -> Floats32:
-    """Every frame of `facts` beside those around it, shape (frames, len(CONTEXT) * 2 * BANDS)."""
+    """Every frame of `facts` beside those around it, but for those at the ends, which lack them.
+
+    Shape (frames - what `CONTEXT` spans, len(CONTEXT) * 2 * BANDS).
+    """
     before, after = -CONTEXT[0], CONTEXT[-1]
-    padded = np.pad(seen, ((before, after), (0, 0)))
-    return np.concatenate([padded[before + k : before + k + len(seen)] for k in CONTEXT], axis=1)
+    return np.concatenate([seen[before + k : len(seen) - after + k] for k in CONTEXT], axis=1)
 
 
 def odds(spectrum: Floats32) -> Floats32:
     """How likely each drum is struck in each frame, shape (frames, len(DRUMS))."""
-    w = _weights()
-    x = in_context(facts(spectrum))
-    for layer in ("first", "second"):
-        x = np.maximum(x @ w[f"{layer}.weight"] + w[f"{layer}.bias"], 0.0)
-    return np.asarray(1 / (1 + np.exp(-(x @ w["last.weight"] + w["last.bias"]))), dtype=np.float32)
+    w, before, after = _weights(), -CONTEXT[0], CONTEXT[-1]
+    seen = np.pad(facts(spectrum), ((before, after), (0, 0)))
+    result = np.empty((len(spectrum), len(DRUMS)), dtype=np.float32)
+    for first in range(0, len(spectrum), BLOCK):
+        x = in_context(seen[first : first + before + BLOCK + after])
+        for layer in ("first", "second"):
+            x = np.maximum(x @ w[f"{layer}.weight"] + w[f"{layer}.bias"], 0.0)
+        result[first : first + BLOCK] = 1 / (1 + np.exp(-(x @ w["last.weight"] + w["last.bias"])))
+    return result
 
 
 @lru_cache(maxsize=1)

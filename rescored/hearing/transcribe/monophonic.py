@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from ...music import Audio, Floats, Heard, Ints, Note
+from ...room import Samples, blocks
 from ...settings import NoteSettings
 from ...stage import Report
-from ..resample import resample
+from ..resample import mono_at
 from .basic_pitch import FRAME_S, HOP, LOWEST, RATE_HZ, posteriors, velocity_of
 from .note_odds import REPEAT, Begins, Posterior, begins
 
@@ -30,18 +31,19 @@ OVERTONES = ((12, 0.6), (19, 0.3), (24, 0.3))  # semitones above a key, and how 
 SHORTEST = 7  # frames (80 ms): what is shorter belongs to a glide
 AGAIN, RISE_DB = 0.08, 2.0  # least probability, and rise of the level, where a key begins again
 SUDDEN_DB = {"vocals": 10.0, "bass": 5.0}  # rise at which it does in any case; voices swell, strings do not
-LEVEL = 1024  # samples over which the level is taken, 46 ms
+LEVEL = 4  # frames over which the level is taken, 46 ms
 SILENT_DB = 45.0  # below the loud passages
+BLOCK = 4096  # frames whose gains are held at once
 
 
 def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report) -> Heard:
     """The one line of a stem, within the range of what plays it. Ids are left empty."""
-    samples = resample(audio.mono, audio.rate_hz, RATE_HZ)
+    samples = mono_at(audio, RATE_HZ)
     frames, onsets = posteriors(samples, report)
     level_db = levels_db(samples)
-    sounding = frames * (level_db > np.percentile(level_db, 95) - SILENT_DB)[:, None]
+    silent = level_db <= np.percentile(level_db, 95) - SILENT_DB
     low, high = (max(settings.lowest, RANGES[stem][0]), min(settings.highest, RANGES[stem][1]))
-    line = likeliest_line(sounding, low - LOWEST, high - LOWEST)
+    line = likeliest_line(frames, silent, low - LOWEST, high - LOWEST)
     notes = [
         Note("", first * FRAME_S, last * FRAME_S, key + LOWEST,
              velocity_of(samples, first * FRAME_S, key + LOWEST), round(float(frames[first:last, key].mean()), 4))
@@ -50,32 +52,44 @@ def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report) -
     return Heard(tuple(replace(n, confidence=min(n.confidence, 1.0)) for n in notes), transcriber="basic-pitch")
 
 
-def likeliest_line(frames: Posterior, low: int, high: int) -> Ints:
-    """The key (index into `frames`) that sounds in every frame, -1 for none; shape (frames,)."""
+def likeliest_line(frames: Posterior, silent: NDArray[np.bool_], low: int, high: int) -> Ints:
+    """The key (index into `frames`) that sounds in every frame, -1 for none; shape (frames,). None does where
+    it is `silent`."""
+    back = np.zeros((len(frames), high - low + 2), dtype=np.uint8)  # the best state before each; 0 = no key
+    total = np.zeros(high - low + 2)
+    states = np.arange(high - low + 2)
+    for t in range(len(frames)):
+        if t % BLOCK == 0:
+            gain = _gain(frames[t : t + BLOCK] * ~silent[t : t + BLOCK, None], low, high)
+        if t:
+            best = int(total.argmax())
+            moves = total[best] - CHANGE > total
+            back[t] = np.where(moves, best, states)
+            total = np.where(moves, total[best] - CHANGE, total)
+        total = total + gain[t % BLOCK]
+    path = [int(total.argmax())] if len(frames) else []
+    for t in range(len(frames) - 1, 0, -1):
+        path.append(int(back[t, path[-1]]))
+    line = np.array(path[::-1], dtype=np.int64)
+    return np.where(line > 0, line - 1 + low, -1)
+
+
+def _gain(frames: Posterior, low: int, high: int) -> Floats:
+    """What every state (none, then the keys from low to high) gains in some frames."""
     padded = np.pad(frames, ((0, 0), (0, OVERTONES[-1][0])))
     keys = np.arange(low, high + 1)
     heard = padded[:, keys] + sum(w * padded[:, keys] ** 0.5 * padded[:, keys + up] for up, w in OVERTONES)
-    gain = np.concatenate([np.zeros((len(frames), 1)), np.log((heard + 0.02) / SILENCE)], axis=1)
-    back = np.zeros(gain.shape, dtype=np.int64)
-    total = gain[0].copy() if len(gain) else np.zeros(0)
-    for t in range(1, len(gain)):
-        best = int(total.argmax())
-        moves = total[best] - CHANGE > total
-        back[t] = np.where(moves, best, np.arange(len(total)))
-        total = np.where(moves, total[best] - CHANGE, total) + gain[t]
-    path = [int(total.argmax())] if len(gain) else []
-    for t in range(len(gain) - 1, 0, -1):
-        path.append(int(back[t, path[-1]]))
-    states = np.array(path[::-1], dtype=np.int64)
-    return np.where(states > 0, states - 1 + low, -1)
+    return np.concatenate([np.zeros((len(frames), 1)), np.log((heard + 0.02) / SILENCE)], axis=1)
 
 
-def levels_db(samples: NDArray[np.float32]) -> Floats:
+def levels_db(samples: Samples) -> Floats:
     """Level of the sound around every frame, shape (frames,)."""
-    power = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
-    centre = np.arange(len(samples) // HOP + 1) * HOP
-    first, last = np.maximum(centre - LEVEL // 2, 0), np.minimum(centre + LEVEL // 2, len(samples))
-    return np.asarray(10 * np.log10((power[last] - power[first]) / LEVEL + 1e-10))
+    power = np.zeros(len(samples) // HOP + LEVEL + 1)  # of every hop, with nothing before and after
+    for start, block in blocks(samples):
+        squares = np.pad(block.astype(np.float64) ** 2, (0, -len(block) % HOP)).reshape(-1, HOP)
+        power[LEVEL // 2 + start // HOP :][: len(squares)] = squares.sum(axis=1)
+    around = np.lib.stride_tricks.sliding_window_view(power, LEVEL)[: len(samples) // HOP + 1]
+    return np.asarray(10 * np.log10(around.sum(axis=1) / (LEVEL * HOP) + 1e-10))
 
 
 def rises_db(level_db: Floats) -> Floats:

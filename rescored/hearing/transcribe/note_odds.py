@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from ...music import Floats, Ints
 
@@ -23,6 +24,7 @@ AFTER, BEFORE = 8, (9, 3)  # frames after a rise, and from .. to frames before i
 HELD = 0.7  # of its level, the posterior of a tone that is still held
 SHORTEST = 4  # frames over which a level is taken
 COMPANY = 0.1  # onset posteriors above this are onsets of the same moment
+BLOCK, AROUND = 8192, 16  # frames that are looked at together, and how many before and after they need
 REPEAT = 12  # frames (0.14 s): no key is struck again sooner
 
 FACTS = ("onset", "jump", "length", "before", "octave above", "share", "company")
@@ -49,13 +51,28 @@ def begins(frames: Posterior, onsets: Posterior) -> Begins:
 
 def rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
     """Where the onset posterior, or the frame posterior's jump, peaks: frame, key and facts, shape (n, 7)."""
+    found = []
+    for first in range(0, max(len(frames), 1), BLOCK):  # with the frames around, as far as facts reach
+        begin, end = max(first - AROUND, 0), first + BLOCK + AROUND
+        frame, key, facts = _rises(frames[begin:end], onsets[begin:end])
+        here = (frame + begin >= first) & (frame + begin < first + BLOCK)
+        found.append((frame[here] + begin, key[here], facts[here]))
+    frame, key, facts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((frame, key))
+    frame, key, facts = frame[order], key[order], facts[order]
+    facts[:, FACTS.index("length")] = np.log1p(fades(frames, frame, key, SOUNDING) - frame)
+    return frame, key, facts
+
+
+def _rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
+    """The same in some frames, without the fact that may be told by far later ones only: the length."""
     jump = np.zeros_like(frames)
     jump[2:] = np.maximum(frames[2:] - frames[:-2], 0)
     strength = np.maximum(onsets, jump)
     peak = np.zeros(strength.shape, bool)
     peak[1:-1] = (strength[1:-1] > strength[:-2]) & (strength[1:-1] >= strength[2:])
     key, frame = np.nonzero((peak & (strength >= FAINTEST)).T)
-    near = np.max([np.roll(onsets, k, axis=0) for k in range(-2, 3)], axis=0)
+    near = maximum_filter1d(onsets, 5, axis=0, mode="constant")
     company = np.maximum(near - COMPANY, 0).sum(axis=1)
     total = np.vstack([np.zeros(frames.shape[1]), np.cumsum(frames, axis=0, dtype=np.float64)])
 
@@ -69,7 +86,7 @@ def rises(frames: Posterior, onsets: Posterior) -> tuple[Ints, Ints, Floats]:
     facts = np.column_stack([
         _log_odds(near[frame, key]),
         _log_odds(jump[frame, key]),
-        np.log1p(fades(frames, frame, key, SOUNDING) - frame),
+        np.zeros(len(key)),
         mean(frame - BEFORE[0] + 1, frame - BEFORE[1] + 1)[rows, key],
         np.pad(after, ((0, 0), (0, 12)))[rows, key + 12],
         after[rows, key] / (after.max(axis=1, initial=0) + 1e-3),

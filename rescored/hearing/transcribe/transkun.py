@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ModelUnavailable
 from ...models import device, load_once
 from ...music import Audio, Heard, Note, Span
+from ...room import Samples, let_go
 from ...stage import Report
 from ..audio import QUIETEST
+from ..frames import cut
 from ..resample import resample
 
 RATE_HZ = 44100
@@ -62,8 +63,10 @@ def hear_piano(audio: Audio, report: Report) -> Heard:
     for first in range(0, len(begins), size):
         report(first / len(begins), "listening to the piano")
         batch = begins[first : first + size]
+        segments = [cut(sound, begin * HOP, SEGMENT * HOP) for begin in batch]  # silence outside of the recording
+        let_go(sound)
         with torch.inference_mode():
-            for begin, scored in zip(batch, _score(model, [_segment(sound, b) for b in batch]), strict=True):
+            for begin, scored in zip(batch, _score(model, segments), strict=True):
                 heard = _events(model, scored, _taken(scored, free), begin) if scored else []
                 free = [0] * len(pitches)
                 for symbol, event in heard:
@@ -80,13 +83,6 @@ def hear_piano(audio: Audio, report: Report) -> Heard:
         candidates=tuple(_note(p, e) for p, played, near in keys for e in _likeliest(near, played)),
         transcriber="transkun",
     )
-
-
-def _segment(sound: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
-    """The samples of one segment; silence where it lies outside the recording."""
-    inside = sound[:, max(begin, 0) * HOP : (begin + SEGMENT) * HOP]
-    before = max(-begin, 0) * HOP
-    return np.pad(inside, ((0, 0), (before, SEGMENT * HOP - before - inside.shape[1])))
 
 
 # ---------------------------------------------------------------- scores of intervals
@@ -108,7 +104,7 @@ class Scored:
     following: list[list[int]]
 
 
-def _score(model: Any, segments: list[NDArray[np.float32]]) -> list[Scored | None]:
+def _score(model: Any, segments: list[Samples]) -> list[Scored | None]:
     """The model's scores of each segment, or None for a silent one."""
     from transkun.Util import makeFrame
 
