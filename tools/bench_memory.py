@@ -83,8 +83,8 @@ def copies_only() -> None:
 
     from rescored.hearing.network import Network
 
-    def copies(self: Network, windows: np.ndarray, dtype: object) -> np.ndarray:
-        return np.repeat(windows[:, None] / 4, len(self.wanted), axis=1)
+    def copies(self: Network, windows: np.ndarray, wanted: tuple[int, ...], dtype: object) -> np.ndarray:
+        return np.repeat(windows[:, None] / 4, len(wanted), axis=1)
 
     Network._run = copies  # type: ignore[method-assign]
 

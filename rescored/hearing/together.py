@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import count_gpu_s, freed_memory_kept
-from ..stage import Report, silent
 from ..room import Samples
+from ..stage import Report, silent
 
 POLL_S = 0.5  # how often who waits asks whether the song is still wanted
 
