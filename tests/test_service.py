@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from servers import Postgres, Redis, Worker, free_port, missing, until
+from servers import SPY, Postgres, Redis, Worker, free_port, missing, until
 
 from rescored import examples
 from rescored.errors import InputError, RescoredError
@@ -30,17 +30,6 @@ from rescored.store import Store
 pytestmark = [pytest.mark.service, pytest.mark.skipif(bool(missing()), reason=missing()), pytest.mark.timeout(900)]
 
 KILLS = 20
-SPY = '''
-import os
-from rescored.store import Store
-put = Store.put
-def spied(self, key, value, kind):
-    result = put(self, key, value, kind)
-    with open(os.environ["SPY"], "a") as file:
-        file.write(key + "\\n")
-    return result
-Store.put = spied
-'''
 GPU = '''
 import os, time
 from pathlib import Path

@@ -16,6 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 START_S = 120
+APP = Path(__file__).parents[1] / "app.py"
 
 
 class Server:
@@ -35,8 +36,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         with self.log.open("a") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "rescored.ui.server"], env=self.env, stdout=log,
-                                            stderr=log)
+            self.process = subprocess.Popen([sys.executable, str(APP)], env=self.env, stdout=log, stderr=log)
         end = time.monotonic() + START_S
         while not self.healthy():
             assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
