@@ -16,8 +16,26 @@ from typing import Any
 
 import media
 import pytest
+from servers import free_port, until
 
 OWNERS, EACH, AT_ONCE = 20, 10, 2
+LIMIT_S = 0.3
+LATE_S = LIMIT_S / 10  # a bare server on a machine that has time for it answers in 1 ms
+BARE = """
+import asyncio, sys
+
+async def answer(reader, writer):
+    while (await reader.readline()).strip():
+        pass
+    writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nok\\n")
+    await writer.drain()
+    writer.close()
+
+async def serve():
+    await (await asyncio.start_server(answer, "127.0.0.1", int(sys.argv[1]))).serve_forever()
+
+asyncio.run(serve())
+"""
 SERVER = """
 import json, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
@@ -76,21 +94,52 @@ for line in sys.stdin:
 """
 
 
+class Waits:
+    """How long answers took: the server's, and meanwhile those of a process that does nothing but answer."""
+
+    def __init__(self) -> None:
+        self.server: list[float] = []
+        self.bare: list[float] = []
+
+    def too_long(self) -> bool:
+        return p95(self.server) >= LIMIT_S
+
+    def machine_is_late(self) -> bool:
+        """Whether even who has nothing to do waits for a processor: then the figures are not the server's."""
+        return p95(self.bare) > LATE_S
+
+
+def p95(waits: list[float]) -> float:
+    assert len(waits) > 50
+    return statistics.quantiles(waits, n=20)[-1]
+
+
+def timed(waits: list[float], url: str) -> None:
+    began = time.perf_counter()
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        answer.readline()
+    waits.append(time.perf_counter() - began)
+
+
 @pytest.mark.service
 def test_two_hundred_at_once(tmp_path: Path) -> None:
     (midi := tmp_path / "song.mid").write_bytes(media.scale())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, bare_port = free_port(), free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(tmp_path / "jobs"), str(midi), *map(str, (port, OWNERS, EACH, AT_ONCE))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w"), text=True)
+    bare = subprocess.Popen([sys.executable, "-c", BARE, str(bare_port)])
     try:
-        waits: list[float] = []
-        rounds = [one_round(process, port, f"round {n}", waits) for n in range(3)]
+        until(lambda: socket.socket().connect_ex(("127.0.0.1", bare_port)) == 0, "the bare server")
+        waits = Waits()
+        rounds = [one_round(process, port, bare_port, f"round {n}", waits) for n in range(3)]
+        if waits.too_long() and waits.machine_is_late():  # measured once more, by the same limit
+            waits = Waits()
+            rounds += [one_round(process, port, bare_port, f"round {n}", waits) for n in range(3, 6)]
     finally:
-        process.kill()
-        process.wait()
+        for each in (process, bare):
+            each.kill()
+            each.wait()
 
     for result in rounds:
         assert result["states"] == ["done"] * OWNERS * EACH and result["refused"] == OWNERS
@@ -100,13 +149,12 @@ def test_two_hundred_at_once(tmp_path: Path) -> None:
         for owner in result["begun"]:
             served[owner] += 1
             assert max(served.values()) - min(served.values()) <= 1 + AT_ONCE, "somebody was served out of turn"
-    assert len(waits) > 100
-    assert (p95 := statistics.quantiles(waits, n=20)[-1]) < 0.3, p95
+    assert not waits.too_long(), f"p95 {p95(waits.server):.3f} s, of a bare server {p95(waits.bare):.3f} s"
     assert rounds[2]["memory"] - rounds[1]["memory"] < 20e6
     assert rounds[2]["threads"] <= rounds[1]["threads"] + 2
 
 
-def one_round(process: subprocess.Popen[str], port: int, name: str, waits: list[float]) -> dict[str, Any]:
+def one_round(process: subprocess.Popen[str], port: int, bare_port: int, name: str, waits: Waits) -> dict[str, Any]:
     """What became of two hundred jobs; adds how long calls that ask how one stands took meanwhile."""
     answered: list[str] = []
     print(name, file=process.stdin, flush=True)
@@ -115,8 +163,6 @@ def one_round(process: subprocess.Popen[str], port: int, name: str, waits: list[
     reader.start()
     while reader.is_alive():
         for path in (f"jobs/{job}/events", "readyz"):
-            began = time.perf_counter()
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
-                answer.readline()
-            waits.append(time.perf_counter() - began)
+            timed(waits.server, f"http://127.0.0.1:{port}/{path}")
+        timed(waits.bare, f"http://127.0.0.1:{bare_port}/")
     return json.loads(answered[0])

@@ -5,14 +5,16 @@
 Needs torch, numpy and einops of the machine, and in WHEELS what `pip install --no-deps --target WHEELS
 demucs transkun` puts there: no network, no other package. htdemucs has its true shape and random
 weights, since speed does not depend on them; the way through the recording is the product's own
-(`separate`), from samples in memory to stems in memory. Rows that no longer fit the budget of seconds
-are left out. `--tiny` tries the script itself, on a small model and short sounds.
+(`separate`), from samples in memory to stems in memory; of several songs at once too (`--songs`: only that).
+Rows that no longer fit the budget of seconds are left out. `--tiny` tries the script itself, on a small model
+and short sounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -145,6 +147,43 @@ def separations(shape: dict[str, Any], songs: dict[str, Audio], left: Callable[[
                 return
 
 
+def songs_at_once(shape: dict[str, Any], seconds: float, left: Callable[[], float]) -> Iterator[Row]:
+    """Several short songs, one after the other and at the same time, as the product separates them."""
+    settings, song = SeparateSettings(model="htdemucs"), sound(seconds)
+    network.LARGEST_BATCH = 16
+
+    def apart() -> None:
+        separate(song, Separator("htdemucs"), settings=settings)
+
+    def run(count: int, together: bool) -> Row:
+        let_go_all()
+        torch.manual_seed(0)
+        net, sizes = network.Network(HTDemucs(**shape).eval()), list[int]()
+        compute = net.compute
+        net.compute = lambda windows, wanted: (sizes.append(len(windows)), compute(windows, wanted))[1]
+        load_once("demucs htdemucs", lambda: net)
+
+        def work() -> None:
+            threads = [threading.Thread(target=apart) for _ in range(count)]
+            for thread in threads:
+                thread.start()
+                if not together:
+                    thread.join()
+            for thread in threads:
+                thread.join()
+
+        begin_s, _, _ = measured(apart)
+        sizes.clear()
+        took_s, peak_gb, _ = measured(work)
+        how = f"{'together' if together else 'one by one'}: {len(sizes)} calls of {np.mean(sizes):.1f} segments"
+        return Row(f"{count} songs of {seconds:g} s", how, begin_s, took_s, peak_gb)
+
+    for count in (4, 8):
+        for together in (False, True):
+            if left() > 0:
+                yield run(count, together)
+
+
 def _error_db(true: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10(((true - found) ** 2).sum() / ((true**2).sum() + 1e-12) + 1e-20))
 
@@ -161,6 +200,7 @@ def main() -> None:
     """Print the table row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=150.0, help="seconds")
+    parser.add_argument("--songs", action="store_true", help="only several songs at once")
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     began = time.perf_counter()
@@ -169,7 +209,6 @@ def main() -> None:
         return options.budget - (time.perf_counter() - began)
 
     lengths = {"3 s": 3, "6 s": 6} if options.tiny else {"3 min": 180, "10 min": 600}
-    songs = {name: sound(seconds) for name, seconds in lengths.items()}
     card = torch.cuda.get_device_name() if device().startswith("cuda") else "CPU"
     print(f"{card}, torch {torch.__version__}, htdemucs with random weights, overlap 0.1\n")
     print("| sound | how | first run, s | s | peak GB | against fp32, dB |\n|---|---|--:|--:|--:|--:|", flush=True)
@@ -179,12 +218,16 @@ def main() -> None:
         print(f"| {row.task} | {row.how} | {row.first_s:.2f} | {row.seconds:.2f} | {row.peak_gb:.2f} | {error} |",
               flush=True)
 
-    task, song = next(iter(songs.items()))
-    try:
-        show(piano(song, task))
-    except Exception as error:  # without the wheel or its weights: the other rows are worth having
-        print(f"transkun: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
-    for row in separations(TINY if options.tiny else ARCHITECTURE, songs, left):
+    if not options.songs:
+        songs = {name: sound(seconds) for name, seconds in lengths.items()}
+        task, song = next(iter(songs.items()))
+        try:
+            show(piano(song, task))
+        except Exception as error:  # without the wheel or its weights: the other rows are worth having
+            print(f"transkun: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
+        for row in separations(TINY if options.tiny else ARCHITECTURE, songs, left):
+            show(row)
+    for row in songs_at_once(TINY if options.tiny else ARCHITECTURE, 3 if options.tiny else 20, left):
         show(row)
     print(f"\n{time.perf_counter() - began:.0f} s in all")
 
