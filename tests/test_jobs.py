@@ -199,6 +199,18 @@ def test_deleting_leaves_nothing(tmp_path: Path, recording: Path) -> None:
         jobs.snapshot(waiting)
 
 
+def test_work_that_takes_too_long_ends_when_it_next_says_how_far_it_is(tmp_path: Path, recording: Path) -> None:
+    def work(desk: Desk) -> None:
+        Desk(jobs, desk.order, limit_s=60).tell(fraction=0.5)
+        Desk(jobs, desk.order, limit_s=-1).tell(fraction=0.6)
+
+    jobs = Jobs(tmp_path / "jobs", work)
+    job = jobs.submit(recording, {})
+    with pytest.raises(RescoredError, match="took longer"):
+        jobs.result(job)
+    assert jobs.snapshot(job).fraction == 0.5
+
+
 @pytest.mark.parametrize("job", ["", "x", "../../etc/passwd", "a" * 24 + "/..", "A" * 24])
 def test_an_unknown_job_is_an_error_and_no_path(tmp_path: Path, job: str) -> None:
     jobs = Jobs(tmp_path / "jobs", lambda desk: None)
