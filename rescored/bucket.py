@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from . import room
 from .errors import SettingsError
 
 COPY_KEPT_S = 3600.0  # how long a machine keeps its copy of a bucket's file unread
@@ -60,7 +61,7 @@ class Bucket:
         except (ImportError, ValueError) as error:
             raise SettingsError(f"RESCORED_STORE names a {scheme} store, which cannot be used here.",
                                 "Install it with `pip install 'rescored[service]'`, or name a folder.") from error
-        self._copies = Path(tempfile.gettempdir()) / f"rescored-copies-{os.getuid()}"
+        self._copies = Path(room.folder() or tempfile.gettempdir()) / f"rescored-copies-{os.getuid()}"
         self._copies.mkdir(mode=0o700, exist_ok=True)
 
     def read(self, name: str) -> bytes:
