@@ -110,6 +110,16 @@ def test_the_file_says_which_drum_and_which_head():
     assert {r for r in read if r[0] != KICK} == {(SNARE, "C", None), (CLOSED, "G", "x"), (OPEN, "G", "circle-x")}
 
 
+def test_a_kit_has_no_key():
+    score = written(played(*ROCK))
+    assert [k.fifths for k in score.keys] == [0]
+    tune = tuple(Note(f"p{i}", i * QUARTER_S, (i + 0.9) * QUARTER_S, p, 80) for i, p in
+                 enumerate((63, 65, 67, 68, 70, 72, 74, 75)))  # E flat major
+    both = ElementTree.fromstring(to_musicxml(written(played(*ROCK, parts=(PIANO, KIT), others=tune))))
+    piano, kit = both.findall("part")
+    assert {k.text for k in piano.iter("fifths")} == {"-3"} and not list(kit.iter("key"))
+
+
 def test_stems_of_hands_go_up_and_of_feet_down_also_where_the_others_rest():
     root = ElementTree.fromstring(to_musicxml(written(played(*ROCK))))
     struck = [n for n in root.iter("note") if n.find("unpitched") is not None and n.find("chord") is None]

@@ -2,9 +2,9 @@
 
 Prints Markdown, section by section: the sets of reference data, each beside two baselines (bench_data.py); how
 long people wait (bench_speed.py); the thirty rhythms (bench_rhythms.py); the parts of bands (bench_bands.py); the
-separator (bench_separation.py); the page (bench_page.py, needs Chromium). Every piece runs in a process of its
-own, so that time and peak memory are its own; what fails counts as 0. What the figures mean:
-`rescored.evaluate.FIGURES`.
+separator (bench_separation.py); memory by length (bench_memory.py); the page (bench_page.py, needs Chromium). Every
+piece runs in a process of its own, so that time and peak memory are its own; what fails counts as 0. What the
+figures mean: `rescored.evaluate.FIGURES`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLUMNS = {
     "ioi": "ioi", "duration": "dur", "staff": "staff", "spelling": "spell", "voices": "voices", "clutter": "clutter",
     "seconds": "s", "peak_mb": "MB",
 }
-SECTIONS = (*SETS, "speed", "rhythms", "bands", "separation", "page")
+SECTIONS = (*SETS, "speed", "rhythms", "bands", "separation", "memory", "page")
 TIMEOUT_S = 1200
 
 

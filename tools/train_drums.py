@@ -3,10 +3,12 @@
     python tools/train_drums.py [--soundfont FluidR3_GM.sf2 ...] [--kit FOLDER ...] [--held-out FOLDER ...]
 
 Kits are those of the soundfonts (the one in pretty_midi's wheel, and any that are named), folders of
-samples, and drums made from scratch: swept sines, noise, metallic partials. Grooves are patterns of
-chance, with swing, ghost notes, fills and strokes at random; the studio adds rattling snares, rooms,
-tone, compression, noise and what separation leaves of other instruments. Prints the F1 of each drum
-on grooves of the kits held out, which are in no other, and the thresholds that were best for them.
+samples, and drums made from scratch: swept sines, noise, metallic partials. Every source counts the
+same, however many kits it has: those of a soundfont are much alike. Grooves are what drummers play (a
+time keeper, a backbeat, fills over the toms into a crash), or patterns of chance, with swing, ghost notes
+and strokes at random; the studio adds rattling snares, rooms, tone, compression, noise and what separation
+leaves of other instruments. Prints precision, recall and F1 of each drum on what drummers play, on the kits
+held out, which are in no other, and the thresholds that were best for them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,55 @@ SECONDS = 6.0
 Stroke = tuple[float, int, float]  # time_s, drum, strength 0..1
 
 
-def groove(chance: Chance) -> list[Stroke]:
+TOMS = (drums.HIGH_TOM, drums.MIDDLE_TOM, drums.LOW_TOM)
+
+
+def played(chance: Chance) -> list[Stroke]:
+    """What drummers play: measures of sixteen steps, the last of them, and others now and then, with a fill."""
+    step_s = 60 / chance.uniform(80, 165) / 4
+    measures = max(int((SECONDS - 0.8) / (16 * step_s)), 1)
+    keeper = chance.choice([drums.CLOSED, drums.CLOSED, drums.RIDE])
+    every = int(chance.choice([2, 4] if keeper == drums.RIDE else [1, 2, 2, 2, 4]))
+    kick = (chance.random(16) < 0.25) & (np.arange(16) % 2 == 0)
+    kick[0] = True
+    backbeat = drums.STICK if chance.random() < 0.15 else drums.SNARE
+    opened = int(chance.choice([-1, -1, 6, 7, 14, 15]))
+    loose_s = chance.uniform(0.001, 0.006)
+    strokes: list[Stroke] = []
+    for k in range(measures * 16):
+        measure, s = divmod(k, 16)
+        at = 0.1 + k * step_s
+
+        def strike(drum: int, strength: float, at: float = at) -> None:
+            strokes.append((max(at + chance.normal(0, loose_s), 0.02), int(drum), strength))
+
+        if s == 0:
+            fill_from = int(chance.choice([4, 8, 12])) if measure == measures - 1 or chance.random() < 0.15 else 16
+            crash = chance.random() < (0.7 if measure == 0 else 0.3)
+            if crash:
+                strike(drums.CRASH if chance.random() < 0.9 else drums.OPEN, 0.95)
+        strength = chance.uniform(0.8, 1) if s % 4 == 0 else chance.uniform(0.5, 0.9)
+        if s >= fill_from:  # down the toms
+            if chance.random() < 0.75:
+                place = int((s - fill_from) / (16 - fill_from) * 3 + chance.uniform(-0.5, 0.8))
+                strike(TOMS[min(max(place, 0), 2)] if chance.random() < 0.75 else drums.SNARE, strength)
+            if s % 4 == 0 and chance.random() < 0.5:
+                strike(drums.KICK, strength)
+            continue
+        if kick[s] != (chance.random() < 0.04):
+            strike(drums.KICK, strength)
+        if s in (4, 12):
+            strike(backbeat, 0.9)
+        elif chance.random() < 0.05:
+            strike(drums.SNARE, 0.3)
+        if s % every == 0 and not (s == 0 and crash):
+            strike(drums.OPEN if s == opened and keeper == drums.CLOSED else keeper, 0.8 * strength)
+        if chance.random() < 0.01:
+            strike(int(chance.choice(OTHERS)), strength)
+    return sorted(strokes)
+
+
+def by_chance(chance: Chance) -> list[Stroke]:
     """A pattern of some metre, repeated with variations, or strokes at random."""
     step_s = 60 / chance.uniform(62, 190) / chance.choice([2, 4, 4, 4, 3])
     steps = int(chance.choice([8, 12, 16, 16, 16]))
@@ -71,22 +121,26 @@ def groove(chance: Chance) -> list[Stroke]:
     return sorted(strokes)
 
 
-def set_up(kits: list[Kit], chance: Chance) -> dict[int, list[np.ndarray]]:
+def set_up(sources: list[list[Kit]], chance: Chance, own_share: float) -> dict[int, list[np.ndarray]]:
     """One instrument for every drum, most from one kit."""
-    own = kits[chance.integers(len(kits))]
+    def one() -> Kit:
+        kits = sources[chance.integers(len(sources))]
+        return kits[chance.integers(len(kits))]
+
+    own = one()
     result = {}
     for drum in (*drums.DRUMS, *OTHERS):
-        kit = own if drum in own and chance.random() < 0.7 else kits[chance.integers(len(kits))]
+        kit = own if drum in own and chance.random() < own_share else one()
         if drum in kit:
             result[drum] = kit[drum][chance.integers(len(kit[drum]))]
     return result
 
 
-def record(strokes: list[Stroke], kit: dict[int, list[np.ndarray]], chance: Chance) -> np.ndarray:
-    """The groove on a kit, through the studio: mono samples."""
+def record(strokes: list[Stroke], kit: dict[int, list[np.ndarray]], chance: Chance, uneven_db: float) -> np.ndarray:
+    """The groove on a kit, through the studio: mono samples. `uneven_db`: how much drums differ in level."""
     n = int(SECONDS * RATE_HZ)
     tracks: dict[int, np.ndarray] = {}
-    level = {drum: 10 ** (chance.normal(0, 5) / 20) for drum in (*drums.DRUMS, *OTHERS)}
+    level = {drum: 10 ** (chance.normal(0, uneven_db) / 20) for drum in (*drums.DRUMS, *OTHERS)}
     for drum in (drums.CLOSED, drums.OPEN, drums.RIDE):
         level[drum] *= 10 ** (chance.uniform(-14, 0) / 20)
     tuning = {drum: chance.uniform(0.85, 1.18) for drum in level}
@@ -151,11 +205,15 @@ def others(n: int, chance: Chance) -> np.ndarray:
 Example = tuple[np.ndarray, np.ndarray, list[Stroke]]
 
 
-def example(kits: list[Kit], chance: Chance) -> Example:
-    """Bands, how much each drum is struck in each frame (0..1), and the strokes."""
-    kit = set_up(kits, chance)
-    strokes = [s for s in groove(chance) if s[1] in kit]
-    spectrum = drums.bands(record(strokes, kit, chance))
+def example(sources: list[list[Kit]], chance: Chance, drummers: float = 0.6) -> Example:
+    """Bands, how much each drum is struck in each frame (0..1), and the strokes.
+
+    `drummers`: the share of what drummers play, on their own kits, against patterns of chance on any drums.
+    """
+    real = chance.random() < drummers
+    kit = set_up(sources, chance, 1.0 if drummers == 1 else 0.9 if real else 0.7)
+    strokes = [s for s in (played(chance) if real else by_chance(chance)) if s[1] in kit]
+    spectrum = drums.bands(record(strokes, kit, chance, 2.5 if real else 5.0))
     target = np.zeros((len(spectrum), len(drums.DRUMS)), dtype=np.float32)
     for at, drum, _ in strokes:
         if drum in drums.DRUMS:
@@ -176,19 +234,23 @@ def fit(examples: list[Example], passes: int) -> dict[str, np.ndarray]:
         begin + before + np.arange(len(s)) for begin, (s, *_) in zip(begins, examples, strict=True)]))
     y = torch.from_numpy(np.concatenate([t for _, t, _ in examples]))
     busy = (torch.nn.functional.max_pool1d(y.max(1).values[None], 21, 1, 10)[0] > 0).float()
+    seldom = y[:, [drums.DRUMS.index(d) for d in (*TOMS, drums.RIDE, drums.CRASH, drums.OPEN, drums.STICK)]]
+    weight = busy * (1 + seldom.max(1).values) + 0.2 * (1 - busy)
+    octaves = torch.linspace(-1, 1, drums.BANDS)
     around = torch.tensor(drums.CONTEXT)
     width = len(drums.CONTEXT) * x.shape[1]
-    layers = [torch.nn.Linear(width, 128), torch.nn.Linear(128, 64), torch.nn.Linear(64, y.shape[1])]
+    layers = [torch.nn.Linear(width, 192), torch.nn.Linear(192, 64), torch.nn.Linear(64, y.shape[1])]
     parameters = [p for layer in layers for p in layer.parameters()]
     rows_a_pass = int(busy.sum() + 0.2 * (1 - busy).sum())  # of frames in which nothing happens, some
     learn = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-2)
     slower = torch.optim.lr_scheduler.OneCycleLR(learn, 4e-3, total_steps=passes * (rows_a_pass // 512 + 1))
     for number in range(passes):
         total = 0.0
-        batches = torch.multinomial(busy + 0.2 * (1 - busy), rows_a_pass).split(512)
+        batches = torch.multinomial(weight, rows_a_pass).split(512)
         for rows in batches:
             h = x[centre[rows, None] + around].float()
-            h[:, :, : drums.BANDS] += 0.15 * torch.randn(len(h), 1, 1)  # as loud or soft as any
+            tone = torch.randn(3, len(h), 1, 1)  # as loud or soft as any, brighter or darker
+            h[:, :, : drums.BANDS] += 0.15 * tone[0] + 0.12 * tone[1] * octaves + 0.1 * tone[2] * octaves**2
             h = torch.nn.functional.dropout(torch.relu(layers[0](h.flatten(1))), 0.1)
             out = layers[2](torch.nn.functional.dropout(torch.relu(layers[1](h)), 0.1))
             loss = torch.nn.functional.binary_cross_entropy_with_logits(out, y[rows])
@@ -213,25 +275,27 @@ def onset_f1(truth: list[float], found: np.ndarray) -> tuple[int, int, int]:
     return hits, len(truth), len(found)
 
 
-def kits_of(paths: list[Path]) -> list[Kit]:
-    """Of soundfonts and folders."""
-    return [kit for path in paths for kit in (in_soundfont(path) if path.is_file() else [in_folder(path)])]
+def sources_of(paths: list[Path]) -> list[list[Kit]]:
+    """The kits of soundfonts and folders."""
+    return [list(in_soundfont(path)) or list(in_soundfont(path, 0)) if path.is_file() else [in_folder(path)]
+            for path in paths]
 
 
 def choose_thresholds(held: list[Example]) -> np.ndarray:
-    """The threshold of every drum with the best F1."""
+    """The threshold of every drum with the best F1; prints it with precision and recall."""
     threshold = np.zeros(len(drums.DRUMS), dtype=np.float16)
     likely = [drums.odds(spectrum) for spectrum, *_ in held]
     for k, drum in enumerate(drums.DRUMS):
         scores = []
-        for level in np.arange(0.15, 0.8, 0.05):
+        for level in np.arange(0.1, 0.9, 0.05):
             counts = [onset_f1([at for at, d, _ in strokes if d == drum],
                                drums.peaks(p[:, k], level) * drums.HOP / RATE_HZ)
                       for p, (_, _, strokes) in zip(likely, held, strict=True)]
             hits, true, found = np.sum(counts, axis=0)
-            scores.append((2 * hits / max(true + found, 1), level))
-        best, threshold[k] = max(scores)
-        print(f"drum {drum}: F1 {best:.3f} at {threshold[k]:.2f}", flush=True)
+            scores.append((2 * hits / max(true + found, 1), hits / max(found, 1), hits / max(true, 1), level, true))
+        f1, precision, recall, threshold[k], true = max(scores)
+        print(f"drum {drum}: F1 {f1:.3f} (precision {precision:.3f}, recall {recall:.3f} of {true}) "
+              f"at {threshold[k]:.2f}", flush=True)
     return threshold
 
 
@@ -241,18 +305,17 @@ def main() -> None:
     parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more kits than the wheel's")
     parser.add_argument("--kit", type=Path, nargs="*", default=[], help="folders of samples, one kit each")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="kits to measure with, in no training")
-    parser.add_argument("--grooves", type=int, default=400)
+    parser.add_argument("--grooves", type=int, default=900)
     parser.add_argument("--passes", type=int, default=6)
     options = parser.parse_args()
     torch.set_num_threads(1)
     chance = np.random.default_rng(0)
     wheel = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
-    sampled = kits_of([wheel, *options.soundfont, *options.kit])
-    kits = [*sampled, *(made(chance) for _ in range(6))]
-    held_out = kits_of(options.held_out) or [made(chance) for _ in range(20)]
-    print(f"{len(sampled)} sampled kits, {len(kits) - len(sampled)} made, {len(held_out)} held out", flush=True)
-    examples = [example(sampled if chance.random() < 0.7 else kits, chance) for _ in range(options.grooves)]
-    held = [example(held_out, chance) for _ in range(60)]
+    sources = [*sources_of([wheel, *options.soundfont, *options.kit]), [made(chance) for _ in range(12)]]
+    held_out = sources_of(options.held_out) or [[made(chance)] for _ in range(20)]
+    print(f"{len(sources)} sources, {len(held_out)} held out", flush=True)
+    examples = [example(sources, chance) for _ in range(options.grooves)]
+    held = [example(held_out, chance, drummers=1) for _ in range(60)]
     print("made", flush=True)
     weights = fit(examples, options.passes)
     drums.WEIGHTS.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ FIFTHS_OF_MAJOR = {"C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5, "F#": 6, "C#"
 
 
 def find_key(pitch: Ints, weight: Floats) -> tuple[int, Mode]:
-    """Signature (fifths, -5..6) and mode whose profile agrees best with the weighted pitch classes."""
+    """Signature (fifths, -5..6) and mode whose profile agrees best with the weighted pitch classes; C without any."""
+    if not weight.sum():
+        return 0, "major"
     heard = _heard(pitch, weight)
     return max(KEYS, key=lambda key: _correlation(profile(*key), heard))
 

@@ -29,7 +29,7 @@ SIGNATURE_CHANGE, KEY_CHANGE = 45.0, 6.0  # costs, see follow_keys
 BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 
-@stage(version=1)
+@stage(version=2)
 def spell(
     voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), wishes: Wishes = NO_WISHES, *,
     settings: SpellingSettings, report: Report = silent,

@@ -286,7 +286,7 @@ class _Writer:
             written = stream.Measure(number=measure.number)
             if measure.number == 0:
                 written.showNumber = stream.enums.ShowNumber.NEVER
-            if measure.number in self.keys:
+            if measure.number in self.keys and not part.percussion:
                 fifths = part.key_of(self.keys[measure.number].fifths)
                 written.insert(0, key.KeySignature(fifths).asKey(self.keys[measure.number].mode))
             if (measure.numerator, measure.denominator) != metre:
