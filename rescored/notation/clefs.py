@@ -1,6 +1,6 @@
 """Clefs and octave lines: where a hand stays among ledger lines, the staff follows it.
 
-For clefs a shortest path over the measures of a staff weighs ledger lines against the trouble of a
+For clefs a shortest path over the beats of a staff weighs ledger lines against the trouble of a
 change (Gould, "Behind Bars", 2011, pp. 7-9); for octave lines one over its chords (pp. 28-31).
 """
 
@@ -13,14 +13,17 @@ from itertools import groupby
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..music import Clef, Floats, Ints, Mark, Measure, Part, WrittenNote
-from .measures import measure_of
+from .layout import ruler_of
+from .ticks import to_ql, to_ticks
 
 LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
 TREBLE, BASS = ("G", 2), ("F", 4)
 LOWEST_LINE = {TREBLE: 30, BASS: 18}  # as a place on the staff, 7 to the octave: E4, G2
 CLEF_CHANGE = 14.0  # ledger lines that must be saved
+WITHIN_MEASURE = 4.0  # ... in addition where the clef does not change with a measure
 ODD_CLEF = 0.15  # a note, for the clef that the staff does not usually have
 BEARABLE = 2  # ledger lines
 OCTAVE_CHANGE = 7.0  # ledger lines beyond the bearable that an octave line must save at either end
@@ -35,7 +38,8 @@ CLEFS: dict[str, tuple[Name, int, int]] = {  # of `Part.clef`: sign, line, octav
 def choose_clefs(
     notes: Sequence[WrittenNote], parts: Sequence[Part], measures: Sequence[Measure]
 ) -> tuple[Clef, ...]:
-    """The clef of every staff, and where it changes; changes are at barlines, and only in grand staves."""
+    """The clef of every staff, and where it changes: only in grand staves, with a measure or else with a beat
+    across which nothing is held."""
     by_staff: defaultdict[tuple[str, int], list[WrittenNote]] = defaultdict(list)
     for n in notes:
         by_staff[n.part, n.staff].append(n)
@@ -78,31 +82,51 @@ def _grand(
     notes: Sequence[WrittenNote], measures: Sequence[Measure], usual: tuple[str, int]
 ) -> list[tuple[Fraction, tuple[Name, int]]]:
     """Where a clef stands, and which."""
-    of_note = measure_of(notes, measures)
+    beats, first = _beats_of(measures)
+    onset, end = (np.array([to_ticks(x) for x in column], dtype=np.int64) for column in (
+        [n.onset_ql for n in notes], [n.onset_ql + n.duration_ql for n in notes]))
     place = places(notes)
-    cost = np.zeros((len(measures), 2))
+    of_note = np.clip(np.searchsorted(beats, onset, side="right") - 1, 0, len(beats) - 1)
+    cost = np.zeros((len(beats), 2))
     for c, clef in enumerate((TREBLE, BASS)):
         each = np.maximum(ledger_lines(place, clef) - 1, 0) + ODD_CLEF * (clef != usual)
         np.add.at(cost[:, c], of_note, each)
-    first = (TREBLE, BASS).index(usual)
-    cost[0, 1 - first] += CLEF_CHANGE  # a staff may begin in the odd clef, for a reason
-    path = cheapest_path(cost, CLEF_CHANGE)
+    begins = (TREBLE, BASS).index(usual)
+    cost[0, 1 - begins] += CLEF_CHANGE  # a staff may begin in the odd clef, for a reason
+    held = np.zeros(len(beats) + 1, dtype=np.int64)  # how many notes sound across the begin of every beat
+    np.add.at(held, of_note + 1, 1)
+    np.add.at(held, np.maximum(np.searchsorted(beats, end), of_note + 1), -1)
+    change = np.where(first, CLEF_CHANGE, np.where(np.cumsum(held)[:-1] > 0, np.inf, CLEF_CHANGE + WITHIN_MEASURE))
+    path = cheapest_path(cost, change)
     runs = [next(g) for _, g in groupby(range(len(path)), key=lambda k: path[k])]
     signs: tuple[tuple[Name, int], ...] = (("G", 2), ("F", 4))
-    return [(measures[k].ql, signs[path[k]]) for k in runs]
+    return [(to_ql(int(beats[k])), signs[path[k]]) for k in runs]
 
 
-def cheapest_path(cost: Floats, change: float, may_change: Sequence[bool] | None = None) -> list[int]:
+def _beats_of(measures: Sequence[Measure]) -> tuple[Ints, NDArray[np.bool_]]:
+    """Where every beat begins, in ticks, and whether a measure does, too."""
+    beats: list[int] = []
+    first: list[bool] = []
+    for m in measures:
+        ruler, begin, end = ruler_of(m), to_ticks(m.ql), to_ticks(m.ql + m.length_ql)
+        places = range(begin, end, ruler.spans[ruler.beat])
+        beats += places
+        first += [at == begin for at in places]
+    return np.array(beats, dtype=np.int64), np.array(first)
+
+
+def cheapest_path(cost: Floats, change: float | Floats) -> list[int]:
     """The column of every row with the least sum of `cost`, shape (n, states), and of `change` for every
-    change of column; `may_change[k]`: whether one may come before row k."""
+    change of column; of shape (n,) where it depends on the row that is changed before, inf = never."""
     total = cost[0].copy()
     back = np.zeros(cost.shape, dtype=np.int64)
     own = np.arange(cost.shape[1])
+    changes = np.broadcast_to(np.asarray(change, dtype=np.float64), len(cost))
     for k in range(1, len(cost)):
         best = int(total.argmin())
-        moves = (total[best] + change < total) & (may_change is None or may_change[k])
+        moves = total[best] + changes[k] < total
         back[k] = np.where(moves, best, own)
-        total = np.where(moves, total[best] + change, total) + cost[k]
+        total = np.where(moves, total[best] + changes[k], total) + cost[k]
     path = [int(total.argmin())]
     for k in range(len(cost) - 1, 0, -1):
         path.append(int(back[k, path[-1]]))
@@ -149,7 +173,7 @@ def _octave_lines(notes: list[WrittenNote], clefs: list[Clef], part: str, staff:
         if (place > LOWEST_LINE[sign] + 4).any():
             cost[k, 2] = 1e6
     cost[0, 1:] += OCTAVE_CHANGE
-    path = cheapest_path(cost, OCTAVE_CHANGE, free)
+    path = cheapest_path(cost, np.where(free, OCTAVE_CHANGE, np.inf))
     result = []
     for state, run in groupby(range(len(chords)), key=lambda k: path[k]):
         if state:

@@ -10,6 +10,7 @@ quantization", JAIR 18 (2003), and Raphael, "Automated rhythm transcription", IS
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,6 +37,7 @@ from .ticks import PER_QUARTER, beat_ticks, to_ql
 BINARY, TERNARY, OTHER, MIXED = 0, 1, 2, 3
 EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
+GRACE_SEMITONES = 12  # ... and lies this near; what is farther is a chord that was not struck quite at once
 UNREACHABLE = -1e9
 WIDE_TRIPLET_GAIN = 0.35  # share of the squared deviations that may be left
 
@@ -77,7 +79,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=2)
+@stage(version=3)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -225,7 +227,7 @@ def _wide_triplets(place: Ints, times_s: Floats, beats_s: Floats, ticks: Ints, c
 
 
 def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:
-    """How far onsets inside beats lie from their slots, as a share of the usual spread: 0.4 (a machine)
+    """How far onsets inside beats lie from their slots, as a share of the usual spread: 0.15 (a machine)
     to 1 (a pianist). Three quarters of normal deviations are below 1.15 standard deviations."""
     within = (part > 0) & (part < 1)
     if within.sum() < 4:
@@ -234,7 +236,7 @@ def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weigh
     deviation_s = np.abs(times_s - beats_s[beat] - part * period_s)
     usual_s = np.hypot(weights.deviation_s, weights.deviation_rel * period_s)
     likely = np.quantile((deviation_s / usual_s)[within], 0.75) / 1.15
-    return float(np.clip(weights.looseness * likely, 0.4, 1.0))
+    return float(np.clip(weights.looseness * likely, 0.15, 1.0))
 
 
 def _habitual_path(fit: Floats, prior: Floats, move: Floats, habit: float) -> Ints:
@@ -382,22 +384,19 @@ def _best_path(score: Floats, move: Floats) -> Ints:
 
 def _ornaments(performance: Performance, of_note: Ints, times_s: Floats, place: Ints) -> NDArray[np.bool_]:
     """Which notes are grace notes: let go by the time a later cluster of their part sounds on the same
-    slot, or struck again there. A drum is adorned by itself only."""
+    slot, in reach of one of its notes, or struck again there. A drum is adorned by itself only."""
     grace = np.zeros(len(of_note), dtype=np.bool_)
     shared = (np.diff(place) == 0) & (np.diff(times_s) < GRACE_S)
     late = of_note < len(shared)
     k = of_note[late]
     grace[late] = shared[k] & (performance.offsets_s[late] < times_s[k + 1] + 0.06)
     kits = {p.id for p in performance.parts if p.percussion}
-    later: set[tuple[str, int, int]] = set()
-    adorned: set[tuple[str, int]] = set()
+    later: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for i in range(len(of_note) - 1, -1, -1):
         note = performance.notes[i]
-        at = int(place[of_note[i]])
-        key = (note.part, note.pitch, at)
-        grace[i] &= note.part not in kits and (note.part, at) in adorned
-        grace[i] |= key in later
+        struck = later[note.part, int(place[of_note[i]])]
+        grace[i] &= note.part not in kits and any(abs(p - note.pitch) <= GRACE_SEMITONES for p in struck)
+        grace[i] |= note.pitch in struck
         if not grace[i]:
-            later.add(key)
-            adorned.add((note.part, at))
+            struck.add(note.pitch)
     return grace

@@ -34,6 +34,8 @@ from .drums import voice_drums
 from .layout import SHORTEST, ruler
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
+BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -64,7 +66,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=4)
+@stage(version=5)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -132,7 +134,8 @@ def _voiced(
     value_s = grid.seconds_at(end / PER_QUARTER) - grid.seconds_at(onset / PER_QUARTER)
     return [
         _with_voice(n, duration_ql=to_ql(length), voice=v,
-                    staccato=settings.staccato and length <= PER_QUARTER and sounding_s[n.id] < 0.5 * seconds)
+                    staccato=settings.staccato and length <= PER_QUARTER and seconds > BRIEF_S
+                    and sounding_s[n.id] < 0.5 * seconds)
         for n, length, v, seconds in zip(notes, (end - onset).tolist(), voice.tolist(), value_s.tolist(), strict=True)
     ]
 
