@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rescored.music import PIANO, BeatGrid, Note, Part, Performance, Score, Span, TimeSignature
+from rescored.music import PIANO, BeatGrid, Note, Part, Performance, Score, Span, TimeSignature, Wishes
 from rescored.notation.hands import split_hands
 from rescored.notation.layout import VALUES
 from rescored.notation.quantise import quantise
@@ -163,6 +163,48 @@ def test_a_melody_played_without_deviation_comes_back(lengths, data, metre):
     assert as_written(score)[:-1] == melody[:-1]  # nothing follows the last note that tells its length
 
 
+@st.composite
+def voices(draw, low, high, most, values, length):
+    """A voice without rests: chords of up to `most` notes within an octave."""
+    at, notes = F(0), []
+    while at < length:
+        value = draw(st.sampled_from([v for v in values if at + v <= length] or [length - at]))
+        bottom = draw(st.integers(low, high - 12 * (most > 1)))
+        above = draw(st.sets(st.integers(3, 12), max_size=most - 1))
+        notes += [(float(at), float(value), bottom + k) for k in (0, *above)]
+        at += value
+    return notes
+
+
+@st.composite
+def for_two_hands(draw):
+    """Voices of the right hand, one in chords or two, and the left hand's."""
+    length = draw(st.sampled_from([8, 12]))
+    short, long = [F(1, 4), F(1, 2), F(3, 4), F(1), F(3, 2), F(2)], [F(1, 2), F(1), F(3, 2), F(2), F(3)]
+    if draw(st.booleans()):
+        right = [draw(voices(66, 88, 3, short, length))]
+    else:
+        right = [draw(voices(74, 80, 1, short, length)), draw(voices(66, 72, 1, [F(1), F(2), F(4)], length))]
+    return right, draw(voices(34, 54, 3, long, length))
+
+
+@settings(max_examples=50, deadline=None)
+@given(for_two_hands(), st.sampled_from(["2/4", "3/4", "4/4"]), st.sampled_from([0.95, 1.0]))
+def test_two_hands_played_without_deviation_come_back(hands, metre, held):
+    right, left = hands
+    grid = grid_of(metre, beats=14)
+    written = [note for voice in right for note in voice] + left
+    performance = play(written, grid, PIANO, held)
+    score = notate(performance, grid)
+    assert_consistent(score, performance)
+    upper = sum(map(len, right))
+    ends = [max(a for a, _, _ in voice) for voice in (*right, left)]
+    for k, (onset, length, pitch) in enumerate(written):
+        note = score.note[f"n{k}"]
+        assert (note.onset_ql, note.pitch, note.staff, note.grace) == (onset, pitch, 1 + (k >= upper), False)
+        assert note.duration_ql == length or onset >= min(ends)  # at its end a voice may be held longer
+
+
 # ---------------------------------------------------------------- known examples
 
 SCALE = [60, 62, 64, 65, 67, 69, 71, 72]
@@ -253,6 +295,38 @@ def test_an_ornament_becomes_a_grace_note():
     symbol = next(s for s in score.symbols if s.grace)
     assert symbol.notes == ("g",) and symbol.onset_ql == 4 and symbol.duration_ql == 0
     assert drawn(score) == ["quarter"] * 4 + ["eighth"] + ["quarter"] * 4
+
+
+def test_a_note_far_from_all_others_is_no_grace_note():
+    grid = grid_of("4/4", beats=8)
+    plain = play([(k, 1, p) for k, p in enumerate([72, 74, 76, 77, 79, 77, 76, 74])], grid, PIANO)
+    at = grid.seconds_at(np.array([4.0]))[0]
+    bass = replace(plain, notes=(*plain.notes, Note("bass", at - 0.045, at - 0.005, 43, 60)))
+    note = notate(bass, grid).note["bass"]
+    assert (note.onset_ql, note.grace, note.staff) == (4, False, 2)
+
+
+def test_fast_notes_carry_no_dots():
+    grid = grid_of("4/4", beats=8)
+    run = [(k / 4, 0.25, 60 + k % 7) for k in range(28)]
+    score = notate(play(run, grid, held=0.4), grid)
+    assert drawn(score)[:28] == ["16th"] * 28
+    assert not any(s.staccato for s in score.symbols)
+
+
+def test_a_clef_changes_within_a_measure_where_nothing_is_held():
+    grid = grid_of("4/4", beats=16)
+    low = [(k, 1, 36 + k % 5) for k in (*range(5), *range(12, 16))]
+    high = [(5 + k / 2, 0.5, p) for k, p in enumerate([76, 79, 83, 81, 79, 83, 86, 84, 83, 79, 76, 79, 83, 81])]
+    melody = [(k, 1, 91) for k in range(16)]
+    performance = play(low + high + melody, grid, PIANO)
+    wishes = Wishes(staff={f"n{k}": 2 for k in range(len(low + high))})
+    placed = quantise(performance, grid, settings=Settings().quantise)
+    staved = split_hands(placed, performance, wishes, settings=Settings().hands)
+    voiced = find_voices(staved, grid, performance, settings=Settings().voices)
+    spelled = spell(voiced, grid, performance.parts, settings=Settings().spelling)
+    score = write_score(spelled, grid, performance, "", settings=Settings().score)
+    assert [(c.ql, c.sign) for c in score.clefs if c.staff == 2] == [(0, "F"), (5, "G"), (12, "F")]
 
 
 def test_a_key_struck_twice_on_one_slot_is_kept_as_a_grace_note():

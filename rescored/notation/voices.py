@@ -34,6 +34,10 @@ from .drums import voice_drums
 from .layout import SHORTEST, ruler
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
+MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for which a program holds a note
+MACHINE_NOTES = 12  # fewer tell nothing
+MACHINE_QL = 0.01  # so near is a length that no one measured with his fingers
+EIGHTH_QL = 0.5
 BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
 
 
@@ -123,6 +127,9 @@ def _voiced(
     heard_s = np.array([sounding_s[n.id] for n in notes])
     held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
     end = _likely_ends(notes, onset, pitch, staff, heard_s > 1.2 * held_s + 0.1, grid, settings)
+    if settings.fill_gaps_ql <= EIGHTH_QL:  # who wants longer rests filled wants no lengths as they were played
+        exact = _exact_lengths(onset, np.array([n.release_ql for n in notes]) * PER_QUARTER - onset)
+        end = np.where(exact > 0, np.minimum(onset + exact, _struck_again(onset, pitch)), end)
     for i, note in enumerate(notes):
         if note.id in wishes.duration_ql:
             end[i] = onset[i] + max(to_ticks(wishes.duration_ql[note.id]), 1)
@@ -180,6 +187,33 @@ def _likely_ends(
                 if 1 / weights.chord < (end[i] - at) / (middle - at) < weights.chord:
                     end[i] = middle
     return end
+
+
+def _exact_lengths(onset: Ints, held: Floats) -> Ints:
+    """Written lengths, in ticks, of notes that a program played: held for one and the same share of it. 0 for
+    single notes that were held otherwise, and for all where a person played."""
+    eighth, twelfth = PER_QUARTER // 8, PER_QUARTER // 12
+    for share in MACHINE_SHARES if len(onset) >= MACHINE_NOTES else ():
+        length = held / share
+        near = np.stack([np.maximum(np.rint(length / step), 1) * step for step in (eighth, twelfth)])
+        off = np.abs(near - length)
+        exact = off.min(axis=0) < MACHINE_QL * PER_QUARTER
+        best = np.take_along_axis(near, off.argmin(axis=0)[None], axis=0)[0].astype(np.int64)
+        if exact.mean() > 0.9 and np.isin(onset + best, onset).mean() > 0.7:  # else all are shorter than they are
+            return np.where(exact, best, 0)
+    return np.zeros(len(onset), dtype=np.int64)
+
+
+def _struck_again(onset: Ints, pitch: Ints) -> Ints:
+    """When every note's key is struck anew, in ticks; far away where it is not. Sorted by onset."""
+    result = np.full(len(onset), 2**62, dtype=np.int64)
+    upcoming: dict[int, tuple[int, int]] = {}  # of a pitch: its next onset, and the one after that is later
+    for i in range(len(onset) - 1, -1, -1):
+        at, beyond = upcoming.get(int(pitch[i]), (2**62, 2**62))
+        result[i] = at if at > onset[i] else beyond
+        if at > onset[i]:
+            upcoming[int(pitch[i])] = (int(onset[i]), at)
+    return result
 
 
 def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
