@@ -1,9 +1,10 @@
 """Which staff: what the left and the right hand of a piano play.
 
-Notes that begin together are split between the hands at some pitch, the lower to the left. A beam
-search over the splits keeps track of where each hand is and what it holds: hands reach only so far,
-avoid leaps that leave no time, stay in their register and seldom cross. After Nakamura, Ono &
-Sagayama, "Merged-output HMM for piano fingering of both hands", ISMIR 2014.
+Notes that begin together are split between the hands at some pitch, the lower to the left. A small
+network says of every note whose it is likely to be (hand_net.py); a beam search over the splits weighs
+that against where each hand is and what it holds: hands reach only so far, avoid leaps that leave no
+time and seldom cross. After Nakamura, Ono & Sagayama, "Merged-output HMM for piano fingering of both
+hands", ISMIR 2014.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..errors import SettingsError
 from ..music import NO_WISHES, Floats, Ints, Performance, Placed, PlacedNote, StaffNote, Staved, Wishes
 from ..settings import HandSettings
 from ..stage import Report, silent, stage
+from .hand_net import TOGETHER_S, left_odds
 from .ticks import to_ticks
 
 BEAM = 32  # hypotheses that are kept
@@ -40,14 +42,15 @@ class Weights:
     register: float = 0.102  # per semitone and note on the wrong side of the middle
     middle: float = 63.0
     cross: float = 0.11  # per semitone that the hands overlap
-    gap: float = 0.05  # gained per semitone between the hands' notes, up to an octave
+    gap: float = 0.02  # gained per semitone between the hands' notes, up to an octave
     alone: float = 0.5  # a chord all in one hand
     shift: float = 0.1  # per semitone beyond what the hand reached without moving
     holding: float = 0.54  # to strike keys while it holds others
     local: float = 0.3  # how much the middle follows what is played around, against being fixed
+    likely: float = 0.7  # per nat of log odds that the network gives against a note's hand
 
 
-@stage(version=3)
+@stage(version=4)
 def split_hands(
     placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
     report: Report = silent,
@@ -130,8 +133,18 @@ def _left(
     ticks = np.array([to_ticks(n.onset_ql) for n in notes])
     starts = np.flatnonzero(np.append(np.diff(ticks, prepend=ticks[0] - 1) != 0, True))
     w = np.array([settings.span_semitones - 1, *(getattr(weights, f.name) for f in fields(weights))], dtype=np.float64)
-    count = _search(onset_s, offset_s, pitch, starts, _middles(onset_s, pitch, starts, weights), w)
+    odds = _odds(onset_s, offset_s, pitch, starts)
+    count = _search(onset_s, offset_s, pitch, starts, _middles(onset_s, pitch, starts, weights), odds, w)
     return [bool(i < starts[k] + count[k]) for k in range(len(count)) for i in range(starts[k], starts[k + 1])]
+
+
+def _odds(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints) -> Floats:
+    """Log odds that the left hand plays each note, by the network, for which chords are struck at once."""
+    size = np.diff(starts)
+    times_s = np.add.reduceat(onset_s, starts[:-1]) / size
+    step = 2 * TOGETHER_S * np.arange(len(times_s))  # chords in their order, however they were played
+    times_s = np.repeat(np.maximum.accumulate(times_s - step) + step, size)
+    return left_odds(times_s, np.maximum(offset_s, times_s + TOGETHER_S), pitch)
 
 
 def _middles(onset_s: Floats, pitch: Ints, starts: Ints, weights: Weights) -> Floats:
@@ -145,7 +158,9 @@ def _middles(onset_s: Floats, pitch: Ints, starts: Ints, weights: Weights) -> Fl
 
 
 @njit(cache=True)
-def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, middles: Floats, w: Floats) -> Ints:
+def _search(
+    onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, middles: Floats, odds: Floats, w: Floats
+) -> Ints:
     """How many notes of every cluster, from the lowest, the left hand plays; shape (clusters,)."""
     n = len(starts) - 1
     split = np.zeros((n, BEAM), dtype=np.int64)
@@ -197,6 +212,7 @@ def _search(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints, middle
                     for m in range(lo, hi):
                         wrong = pitch[m] - middles[i] if side == 0 else middles[i] - pitch[m]
                         total += w[5] * max(wrong, 0.0)
+                        total += w[13] * max(-odds[m] if side == 0 else odds[m], 0.0)
                 total += w[7] * max(extent[0, 1] - extent[1, 0], 0.0)
                 if 0 < k < size:
                     total -= w[8] * min(pitch[a + k] - pitch[a + k - 1], 12)

@@ -1,0 +1,291 @@
+"""Music for two hands of which it is known what each hand plays: what `train_hands.py` learns from.
+
+Made of the scores in `metre_data.corpus`: melodies over accompaniments (and under them), parts of quartets
+and chorales given to two hands, runs, octaves, figures within a hand, hands that rest or wander.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+from metre_data.corpus import Sheet
+from metre_data.textures import Harmony, Piece, excerpt, infer_chords, left_hand, song, usable
+
+Random = np.random.Generator
+REACH = 16  # semitones of a chord in one hand
+
+
+@dataclass
+class Hands:
+    """Notes, arrays of one length; `left` says whose they are."""
+
+    onset_ql: np.ndarray
+    length_ql: np.ndarray
+    pitch: np.ndarray
+    left: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    def where(self, keep: np.ndarray) -> Hands:
+        """Some of the notes."""
+        return Hands(self.onset_ql[keep], self.length_ql[keep], self.pitch[keep], self.left[keep])
+
+
+def of_rows(rows: list[tuple[float, float, int, bool]]) -> Hands:
+    """From (onset_ql, length_ql, pitch, left)."""
+    onset, length, pitch, left = (np.array(column) for column in zip(*rows, strict=True))
+    return Hands(onset.astype(float), length.astype(float), pitch.astype(int), left.astype(bool))
+
+
+def joined(*hands: Hands) -> Hands:
+    """Several together; where two strike one key at once, the first does."""
+    rows: dict[tuple[int, int], tuple[float, float, int, bool]] = {}
+    for h in hands:
+        for row in zip(h.onset_ql.tolist(), h.length_ql.tolist(), h.pitch.tolist(), h.left.tolist(), strict=True):
+            rows.setdefault((round(row[0] * 96), row[2]), row)
+    return of_rows(sorted(rows.values(), key=lambda row: (round(row[0] * 96), row[2])))
+
+
+def playable(hands: Hands, random: Random) -> Hands:
+    """Without the notes of chords that a hand cannot reach from its outer note."""
+    keep = np.ones(len(hands), dtype=bool)
+    chords: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+    for i, (at, left) in enumerate(zip(np.round(hands.onset_ql * 96).astype(int), hands.left, strict=True)):
+        chords[int(at), bool(left)].append(i)
+    for (_, left), members in chords.items():
+        outer = min(hands.pitch[members]) if left else max(hands.pitch[members])
+        far = [i for i in members if abs(hands.pitch[i] - outer) > REACH]
+        keep[far] = False
+        near = [i for i in members if keep[i]]
+        while len(near) > 5:
+            dropped = near.pop(int(random.integers(1, len(near) - 1)))
+            keep[dropped] = False
+    return hands.where(keep & (hands.pitch >= 21) & (hands.pitch <= 108))
+
+
+# ---------------------------------------------------------------- one hand
+
+
+def melody_of(sheet: Sheet) -> list[tuple[float, float, int]]:
+    """The top part, one note at a time."""
+    top = sheet.part == np.unique(sheet.part)[0]
+    best: dict[float, tuple[float, float, int]] = {}
+    for o, d, p in zip(sheet.onset_ql[top], sheet.duration_ql[top], sheet.pitch[top], strict=True):
+        if o not in best or best[o][2] < p:
+            best[float(o)] = (float(o), float(d), int(p))
+    return [best[o] for o in sorted(best)]
+
+
+def dressed(line: list[tuple[float, float, int]], harmony: Harmony, random: Random, below: bool = True
+            ) -> list[tuple[float, float, int]]:
+    """A line as one hand plays it: alone, in octaves, thirds, sixths, chords, or over a figure of its own."""
+    kind = str(random.choice(["plain", "plain", "octave", "third", "sixth", "chord", "mixed", "figure", "pedal"],
+                             p=[0.2, 0.2, 0.08, 0.08, 0.06, 0.12, 0.1, 0.1, 0.06]))
+    side = -1 if below else 1
+    notes = list(line)
+    least = float(random.choice([0.5, 1.0]))
+
+    def tones(o: float, p: int, reach: int) -> list[int]:
+        low = p - reach if below else p + 2
+        return [q for q in harmony.above(o, low, 8) if (q < p - 2 if below else q <= p + reach)]
+
+    unit = float(random.choice([0.25, 0.25, 0.5, 1 / 3]))
+    last_figure = -1.0
+    for k, (o, d, p) in enumerate(line):
+        now = kind if kind != "mixed" else str(random.choice(["plain", "octave", "chord", "sixth"]))
+        if now == "octave":
+            notes.append((o, d, p + 12 * side))
+            if random.random() < 0.15:
+                notes += [(o, d, q) for q in tones(o, p, 11)[:1]]
+        elif now in ("third", "sixth") and d >= 0.25:
+            reach = 5 if now == "third" else 10
+            notes += [(o, d, q) for q in tones(o, p, reach)[-1 if now == "third" else 0:][:1]]
+        elif now == "chord" and d >= least:
+            found = tones(o, p, 12)
+            count = min(len(found), int(random.integers(1, 4)))
+            notes += [(o, d, int(q)) for q in random.choice(found, count, replace=False)] if count else []
+        elif now == "figure" and d >= unit:
+            stop = line[k + 1][0] if k + 1 < len(line) else o + d
+            at = max(o + (unit if random.random() < 0.8 else 0.0), last_figure + unit)
+            found = tones(o, p, 14)
+            n = int(random.integers(0, 3))
+            while found and at < min(stop, o + d + 2.0) - 1e-6:
+                notes.append((at, unit, found[(n * 2 + (n // 2)) % len(found)]))
+                last_figure, at, n = at, at + unit, n + 1
+        elif now == "pedal" and d >= 1.0:
+            found = tones(o, p, 9)
+            if found:
+                q = found[int(random.integers(0, len(found)))]
+                notes += [(o + k * 0.5, 0.5, q) for k in range(1, min(int(d / 0.5), 8))]
+    return notes
+
+
+def run(begin: float, stop: float, pitch: int, unit: float, random: Random) -> list[tuple[float, float, int]]:
+    """A scale or a broken chord up or down, turning at the ends or at random."""
+    steps = [int(x) for x in random.choice([-1, 1, 2, 2, 3, 4, 5], int(random.integers(1, 5)))]
+    if random.random() < 0.4:
+        steps = [2, 2, 1, 2, 2, 2, 1]
+    way, turn = int(random.choice([-1, 1])), float(random.choice([0.02, 0.08, 0.2]))
+    notes = []
+    for k in range(max(round((stop - begin) / unit), 1)):
+        notes.append((begin + k * unit, unit, pitch))
+        pitch += way * steps[k % len(steps)]
+        if random.random() < turn or not 26 < pitch < 103:
+            way = 1 if pitch < 40 else -1 if pitch > 90 else -way
+    return notes
+
+
+# ---------------------------------------------------------------- two hands
+
+
+def moved_apart(
+    right: list[tuple[float, float, int]], left: list[tuple[float, float, int]], random: Random
+) -> Hands:
+    """Both hands, each moved by octaves to where hands often are."""
+    rows = []
+    for hand, is_left, usual, spread in ((right, False, 70.0, 5.5), (left, True, 52.0, 5.5)):
+        wanted = random.normal(usual, spread)
+        shift = 12 * round((wanted - float(np.median([p for *_, p in hand]))) / 12)
+        rows += [(o, d, p + shift, is_left) for o, d, p in hand]
+    return of_rows(rows)
+
+
+def accompanied(sheet: Sheet, random: Random) -> Hands:
+    """A melody and an accompaniment, the melody mostly above."""
+    sheet = excerpt(sheet, random, 300)
+    line = melody_of(sheet)
+    harmony = Harmony(sheet.chords if len(sheet.chords) > 3 else infer_chords(sheet, random))
+    other = [(o, d, p) for o, d, p, _ in left_hand(harmony, sheet.bars, sheet.end_ql, random)]
+    if not other:
+        other = [(line[0][0], 1.0, 48)]
+    if random.random() < 0.2:  # the melody in the left hand, what accompanies above
+        tune = dressed(line, harmony, random, below=False)
+        return moved_apart(other, tune, random)
+    return moved_apart(dressed(line, harmony, random), other, random)
+
+
+def made_up(sheet: Sheet, metre: tuple[int, int], random: Random) -> Hands:
+    """A song of `textures`, whose melody is dressed."""
+    chords = sheet.chords if len(sheet.chords) > 8 else infer_chords(sheet, random)
+    piece: Piece = song(chords, metre, random)
+    line = sorted((o, d, p) for o, d, p, melody in piece.notes if melody)
+    octaves = {(o, p - 12) for o, _, p in line}
+    other = [(o, d, p) for o, d, p, melody in piece.notes if not melody and (o, p) not in octaves]
+    if not other:
+        other = [(line[0][0], 1.0, 48)]
+    return moved_apart(dressed(line, Harmony(chords), random), other, random)
+
+
+def shared_out(sheet: Sheet, random: Random) -> Hands:
+    """Parts of a chorale or a quartet in two hands."""
+    sheet = excerpt(sheet, random, 500)
+    parts = np.unique(sheet.part).tolist()
+    if len(parts) < 2:
+        return accompanied(sheet, random)
+    cut = len(parts) // 2
+    upper, lower = parts[:cut], parts[cut:]
+    roll = random.random()
+    if roll < 0.3:  # two parts
+        upper, lower = [upper[0]], [lower[-1]]
+    elif roll < 0.5 and len(parts) > 3:
+        upper, lower = (parts[:2], [parts[-1]]) if random.random() < 0.5 else ([parts[0]], parts[-2:])
+    elif roll < 0.6 and len(parts) > 3:
+        upper, lower = parts[:3], parts[3:]
+    rows = [(float(o), float(d), int(p), bool(k in lower)) for o, d, p, k in
+            zip(sheet.onset_ql, sheet.duration_ql, sheet.pitch, sheet.part, strict=True) if k in upper or k in lower]
+    made = of_rows(rows)
+    if not made.left.any() or made.left.all():
+        return accompanied(sheet, random)
+    if random.random() < 0.25:
+        made.pitch = made.pitch - 12 * made.left * (random.random() < 0.5)
+        if random.random() < 0.4:  # the bass in octaves
+            bass = made.where(made.left)
+            made = joined(made, replace(bass, pitch=bass.pitch - 12))
+    return made
+
+
+# ---------------------------------------------------------------- what happens in pieces
+
+
+def disturbed(hands: Hands, random: Random) -> Hands:
+    """In some stretches a hand rests, runs, is doubled, or both go elsewhere."""
+    begin, end = float(hands.onset_ql.min()), float(hands.onset_ql.max()) + 1.0
+    at = begin
+    share = float(random.choice([0.0, 0.3, 0.6]))
+    while at < end:
+        stop = at + float(random.choice([2, 4, 4, 8, 16]))
+        inside = (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)
+        kind = str(random.choice(["rest", "run", "octaves", "both", "move", "solo"]))
+        if random.random() < share and inside.any():
+            side = bool(random.random() < 0.5)
+            own = inside & (hands.left == side)
+            if kind in ("rest", "solo"):
+                hands = hands.where(~own)
+                if kind == "solo" and (rest := (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)).any():
+                    hands.pitch[rest] += (12 if side else -12) * (random.random() < 0.5)
+            elif kind == "run" and own.any():
+                other = inside & ~own
+                unit = float(random.choice([0.25, 0.25, 1 / 3, 0.5, 1 / 6]))
+                made = run(at, stop, int(np.median(hands.pitch[own])), unit, random)
+                rows = [(o, d, p, side) for o, d, p in made]
+                if random.random() < 0.2:  # in octaves by one hand
+                    rows += [(o, d, p + (-12 if not side else 12), side) for o, d, p in made]
+                elif random.random() < 0.25:  # by both hands
+                    far = int(random.choice([12, 12, 24, 15, 16])) * (-1 if not side else 1)
+                    rows += [(o, d, p + far, not side) for o, d, p in made]
+                    hands = hands.where(~other)
+                    own = own[~other]
+                hands = joined(hands.where(~own), of_rows(rows))
+            elif kind == "octaves" and own.any():
+                mine = hands.where(own)
+                hands = joined(hands, replace(mine, pitch=mine.pitch + (-12 if side else 12)))
+            elif kind == "both" and own.any():  # both hands play the same line
+                mine = hands.where(own)
+                doubled = replace(mine, pitch=mine.pitch + 12 * int(random.choice([1, 1, 2])) * (1 if side else -1),
+                                  left=~mine.left)
+                hands = joined(hands.where(~(inside & ~own)), doubled)
+            elif kind == "move":
+                hands.pitch[inside] += int(random.choice([-12, 12, -7, 7, 5, -5]))
+        at = stop
+    return hands
+
+
+def crossed(hands: Hands) -> float:
+    """Share of the chords in which the hands overlap."""
+    chords: defaultdict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for at, p, left in zip(np.round(hands.onset_ql * 96).astype(int), hands.pitch, hands.left, strict=True):
+        chords[int(at)][int(left)].append(int(p))
+    both = [right and left and min(right) <= max(left) for right, left in chords.values()]
+    return float(np.mean([bool(x) for x in both])) if both else 1.0
+
+
+def mirrored(hands: Hands) -> Hands:
+    """Pitches upside down, hands exchanged: hands are mirror images of each other."""
+    turned = replace(hands, pitch=np.clip(2 * 62 - hands.pitch, 21, 108), left=~hands.left)
+    order = np.lexsort((turned.pitch, np.round(turned.onset_ql * 96)))
+    return turned.where(order)
+
+
+def two_hands(sheets: list[Sheet], random: Random) -> Hands | None:
+    """One piece; None where what came out is no music for two hands."""
+    sheet = sheets[int(random.integers(0, len(sheets)))]
+    if not usable(sheet) or len(sheet.pitch) < 24:
+        return None
+    roll = random.random()
+    several = len(np.unique(sheet.part)) > 1
+    if several and roll < 0.75:
+        hands = shared_out(sheet, random)
+    elif roll < 0.85:
+        hands = accompanied(sheet, random)
+    else:
+        hands = made_up(sheet, [(2, 4), (3, 4), (4, 4), (6, 8)][int(random.integers(0, 4))], random)
+    hands = playable(disturbed(joined(hands), random), random)
+    if len(hands) < 24 or crossed(hands) > 0.08:
+        return None
+    if random.random() < 0.25:
+        hands = mirrored(hands)
+    hands.pitch = np.clip(hands.pitch + int(random.integers(-6, 7)), 21, 108)
+    return joined(hands)

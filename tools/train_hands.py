@@ -1,0 +1,237 @@
+"""Train rescored/notation/hand_net.npz: which hand plays each note of piano music.
+
+    python tools/train_hands.py --sheets build/sheets.pkl --data ../shared/data [--steps 6000] [--real]
+
+Learns from `hand_data.two_hands`, and with --real from the two-staff scores of music21's corpus, too
+(tools/oracle.py). Without it those are held out, all of them: composers, and what kind of music it is. With it
+every other composer is held out while one chooses, and none in what ships. Nothing is fitted on asap_dev.
+One core, about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from hand_data import Hands, disturbed, mirrored, of_rows, playable, two_hands
+from metre_data.corpus import Sheet, read_all
+from oracle import piano_scores
+from torch import nn
+
+from rescored.notation import hand_net
+from rescored.notation.hand_net import HEADS, HIDDEN, LAYERS, PITCHES, REACH, TIMES, WIDTH
+
+LENGTH, BATCH = 128, 16
+NOT_PIANO = ("opus41no1", "bach/")  # quartets, and chorales on two staves, among the corpus' scores
+
+
+class Reader(nn.Module):
+    """The network of `hand_net`, to be trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Linear(WIDTH, HIDDEN)
+        self.norm1 = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in range(LAYERS))
+        self.norm2 = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in range(LAYERS))
+        self.look = nn.ModuleList(nn.Linear(HIDDEN, 3 * HIDDEN, bias=False) for _ in range(LAYERS))
+        self.mix = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN, bias=False) for _ in range(LAYERS))
+        self.up = nn.ModuleList(nn.Linear(HIDDEN, 2 * HIDDEN) for _ in range(LAYERS))
+        self.down = nn.ModuleList(nn.Linear(2 * HIDDEN, HIDDEN) for _ in range(LAYERS))
+        self.place = nn.ParameterList(nn.Parameter(torch.zeros(HEADS, PITCHES * TIMES)) for _ in range(LAYERS))
+        self.held = nn.ParameterList(nn.Parameter(torch.zeros(HEADS)) for _ in range(LAYERS))
+        self.nobody = nn.ParameterList(nn.Parameter(torch.zeros(HEADS)) for _ in range(LAYERS))
+        self.norm, self.out = nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, 1)
+        self.drop = nn.Dropout(0.05)
+
+    def forward(self, x, place, sounds, hidden):  # type: ignore[no-untyped-def]
+        x = self.inside(x)
+        b, n, _ = x.shape
+        for k in range(LAYERS):
+            qkv = self.look[k](self.norm1[k](x)).view(b, n, 3, HEADS, HIDDEN // HEADS).permute(2, 0, 3, 1, 4)
+            score = qkv[0] @ qkv[1].transpose(2, 3) / (HIDDEN // HEADS) ** 0.5
+            score = score + self.place[k][:, place].transpose(0, 1) + self.held[k][:, None, None] * sounds[:, None]
+            score = score.masked_fill(hidden[:, None], -1e9)
+            nobody = self.nobody[k].view(1, HEADS, 1, 1).expand(b, HEADS, n, 1)
+            share = torch.softmax(torch.cat([score, nobody], dim=3), dim=3)[..., :-1]
+            x = x + self.drop(self.mix[k]((share @ qkv[2]).transpose(1, 2).reshape(b, n, HIDDEN)))
+            x = x + self.drop(self.down[k](torch.relu(self.up[k](self.norm2[k](x)))))
+        return self.out(self.norm(x))[..., 0]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """As `hand_net` reads them."""
+        return {name: value.detach().numpy() for name, value in self._named().items()}
+
+    def load(self, path: Path) -> None:
+        """Go on from weights that were kept."""
+        with np.load(path) as stored, torch.no_grad():
+            for name, value in self._named().items():
+                value.copy_(torch.from_numpy(stored[name].astype(np.float32)))
+
+    def _named(self) -> dict[str, torch.Tensor]:
+        out = {"in.weight": self.inside.weight.T, "in.bias": self.inside.bias, "out.weight": self.out.weight.T,
+               "out.bias": self.out.bias, "norm.weight": self.norm.weight, "norm.bias": self.norm.bias}
+        for k in range(LAYERS):
+            for name, norm in (("norm", self.norm1[k]), ("inner", self.norm2[k])):
+                out |= {f"{name}{k}.weight": norm.weight, f"{name}{k}.bias": norm.bias}
+            for name, layer in (("look", self.look[k]), ("mix", self.mix[k]), ("up", self.up[k]),
+                                ("down", self.down[k])):
+                out[f"{name}{k}.weight"] = layer.weight.T
+                if layer.bias is not None:
+                    out[f"{name}{k}.bias"] = layer.bias
+            out |= {f"place{k}": self.place[k], f"held{k}": self.held[k], f"nobody{k}": self.nobody[k]}
+        return out
+
+
+# ---------------------------------------------------------------- examples
+
+
+def seconds(hands: Hands, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Onsets (chords at once), offsets, pitches and labels, in some tempo and articulation, sorted."""
+    pace = 60.0 / float(np.exp(random.uniform(np.log(50), np.log(180))))
+    places = np.unique(np.round(hands.onset_ql * 96).astype(int))
+    k = np.searchsorted(places, np.round(hands.onset_ql * 96).astype(int))
+    drift = np.exp(np.cumsum(random.normal(0.0, 0.02, len(places))))
+    times_s = np.concatenate([[0.0], np.cumsum(np.diff(places) / 96 * pace * drift[:-1])])
+    held = np.where(hands.left, random.uniform(0.4, 1.1), random.uniform(0.4, 1.1))
+    held = np.clip(held + random.normal(0.0, 0.15, len(hands)), 0.1, 1.5)
+    onset_s = times_s[k]
+    offset_s = onset_s + np.maximum(hands.length_ql * pace * drift[k] * held, 0.03)
+    keep = random.random(len(hands)) > (0.0 if random.random() < 0.6 else 0.03)
+    order = np.lexsort((hands.pitch, onset_s))
+    order = order[keep[order]]
+    return onset_s[order], offset_s[order], hands.pitch[order], hands.left[order]
+
+
+def example(columns: tuple[np.ndarray, ...], random: np.random.Generator) -> tuple[np.ndarray, ...] | None:
+    """A stretch of a piece, padded to LENGTH: features, relations, whether they hold on, hidden pairs, labels."""
+    onset_s, offset_s, pitch, left = columns
+    n = len(pitch)
+    a = int(random.integers(0, max(n - LENGTH, 0) + 1))
+    onset_s, offset_s, pitch, left = (c[a:a + LENGTH] for c in columns)
+    n = len(pitch)
+    if n < 16:
+        return None
+    x = np.zeros((LENGTH, WIDTH), dtype=np.float32)
+    x[:n] = hand_net.describe(onset_s, offset_s, pitch)
+    i = np.arange(LENGTH)
+    hidden = (np.abs(i[:, None] - i) > REACH) | (i >= n)[None, :]
+    place, sounds = np.zeros((LENGTH, LENGTH), dtype=np.int64), np.zeros((LENGTH, LENGTH), dtype=np.float32)
+    place[:n, :n], sounds[:n, :n] = hand_net.relations(onset_s, offset_s, pitch, i[:n, None], i[None, :n])
+    label = np.full(LENGTH, -1.0, dtype=np.float32)
+    label[:n] = left
+    return x, place, sounds, hidden, label
+
+
+def varied(hands: Hands, random: np.random.Generator) -> Hands:
+    """A piece in another key; in half of the cases with disturbances, in some upside down."""
+    hands = replace(hands, pitch=hands.pitch + int(random.integers(-6, 7)))
+    if random.random() < 0.5:
+        hands = playable(disturbed(hands, random), random)
+    return mirrored(hands) if random.random() < 0.15 else hands
+
+
+def real_pieces(cache: Path) -> list[tuple[str, Hands]]:
+    """Two-staff scores of music21's corpus, by name."""
+    result = []
+    for name, score in piano_scores(cache):
+        if not any(word in name for word in NOT_PIANO):
+            low = max(n.staff for n in score.notes)
+            result.append((name, of_rows([(n.onset_ql, n.duration_ql, n.pitch, n.staff == low) for n in score.notes])))
+    return result
+
+
+def composer(name: str) -> str:
+    """Who wrote a piece of `real_pieces`."""
+    folder = name.split("/")[0]
+    return {"k545": "mozart", "opus17": "schumann_clara", "opus19": "schoenberg"}.get(folder, folder)
+
+
+def measured(net: dict[str, np.ndarray], pieces: list[tuple[str, Hands]]) -> list[float]:
+    """Share of the notes of every piece whose hand is right, by the network alone."""
+    hand_net._weights = lambda: net
+    result = []
+    for _, hands in pieces:
+        onset_s, offset_s, pitch, left = seconds(hands, np.random.default_rng(1))
+        result.append(float(np.mean((hand_net.left_odds(onset_s, offset_s, pitch) > 0) == left)))
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sheets", type=Path, default=Path("build/sheets.pkl"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--cache", type=Path, default=Path("build/piano_scores.pkl"))
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--real", choices=("none", "even", "odd", "all"), default="none",
+                        help="which composers' two-staff scores are learned from; the others are measured")
+    parser.add_argument("--share", type=float, default=0.3, help="of the examples that come from them")
+    parser.add_argument("--begin", type=Path, help="weights to go on from")
+    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--out", type=Path, default=Path("build/hand_net.npz"))
+    args = parser.parse_args()
+    random = np.random.default_rng(7)
+    torch.manual_seed(7)
+    torch.set_num_threads(1)
+    sheets: list[Sheet] = read_all(args.sheets, args.data / "openewld")
+    few = [s for s in sheets if len(np.unique(s.part)) < 2]
+    many = [s for s in sheets if len(np.unique(s.part)) > 1 and not _keyboard(s.name)]
+    pieces = real_pieces(args.cache)
+    composers = sorted({composer(name) for name, _ in pieces})
+    chosen = {"none": [], "even": composers[::2], "odd": composers[1::2], "all": composers}[args.real]
+    known = [h for name, h in pieces if composer(name) in chosen]
+    held = [(name, h) for name, h in pieces if composer(name) not in chosen] or pieces
+    print(len(few), "tunes,", len(many), "scores,", len(known), "piano pieces; measured on", len(held), flush=True)
+
+    net = Reader()
+    if args.begin:
+        net.load(args.begin)
+    print(sum(p.numel() for p in net.parameters()), "weights")
+    optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, total_steps=args.steps, pct_start=0.05)
+    pool: list[tuple[np.ndarray, ...]] = []
+    began, losses = time.time(), []
+    for step in range(1, args.steps + 1):
+        while len(pool) < 16 * BATCH:
+            if known and random.random() < args.share:
+                hands, many_of_one = varied(known[int(random.integers(0, len(known)))], random), 2
+            else:
+                made = two_hands(many if random.random() < 0.45 else few, random)
+                if made is None:
+                    continue
+                hands, many_of_one = made, 3
+            played = seconds(hands, random)
+            pool += [e for _ in range(many_of_one) if (e := example(played, random))]
+        picked = [pool.pop(int(random.integers(0, len(pool)))) for _ in range(BATCH)]
+        x, place, sounds, hidden, label = (torch.from_numpy(np.stack(c)) for c in zip(*picked, strict=True))
+        odds = net(x, place, sounds, hidden)
+        mask = label >= 0
+        loss = nn.functional.binary_cross_entropy_with_logits(odds[mask], label[mask] * 0.98 + 0.01)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if step % 300 == 0 or step == args.steps:
+            net.eval()
+            right = measured(net.weights(), held)
+            net.train()
+            print(f"{step} loss {np.mean(losses[-300:]):.3f} right {np.mean(right):.4f} "
+                  f"{[round(r, 3) for r in right]} {time.time() - began:.0f} s", flush=True)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(args.out, **{k: v.astype(np.float16) for k, v in net.weights().items()})
+
+
+def _keyboard(name: str) -> bool:
+    """Whether a sheet is one of the scores that are measured on, in another form."""
+    return any(word in name for word in (
+        "k545", "mazurka", "maple", "h186", "polonaise", "opus17/", "dichterliebe", "opus48", "Lindenbaum", "prayer",
+        "lift_every", "weber"))
+
+
+if __name__ == "__main__":
+    main()
