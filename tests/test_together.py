@@ -20,20 +20,19 @@ from rescored.hearing.network import Network, network
 from rescored.hearing.separate import separate
 from rescored.music import Audio, Separator, Stems
 from rescored.settings import SeparateSettings
-from rescored.stage import silent
+from rescored.stage import Report, silent
 
 HTDEMUCS = Separator("htdemucs")
 SEGMENT_S = 1.5 * 0.9  # of the tiny network, overlap taken off
 
 
 class Device:
-    """A GPU as far as sharing goes, though the CPU computes: batches of `batch`, each of them written down.
-
-    The first batch waits until `wait_for` songs have sent their segments.
-    """
+    """A GPU as far as sharing goes, though the CPU computes: batches of `batch`, each of them written down."""
 
     def __init__(self, batch: int):
-        self.batch, self.wait_for = batch, 0
+        self.batch = batch
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.sizes: list[int] = []
         self.before: Callable[[np.ndarray], None] = lambda windows: None
 
@@ -44,8 +43,7 @@ class Device:
             net._device, net.batch = to, 1 if to == "cpu" else device.batch
 
         def spied(net: Network, windows: np.ndarray, wanted: tuple[int, ...], dtype: Any) -> np.ndarray:
-            until(lambda: sum(bool(song.waiting) for song in net._batches._songs) >= device.wait_for, "all songs")
-            device.wait_for = 0
+            assert device.goes_on.wait(60)
             device.before(windows)
             device.sizes.append(len(windows))
             where, net._device = net._device, "cpu"
@@ -59,23 +57,52 @@ class Device:
         patch.setattr(network_module, "device", lambda: "cpu" if device.batch == 1 else "gpu")
         patch.setattr(network_module, "SAME_DB", -np.inf)  # always in 32 bits
 
+    def start(self, *songs: Audio | tuple[Audio, SeparateSettings], reports: Any = ()) -> Started:
+        """Separate all these at once: a song of one segment first and alone, and the others wait for it in this order.
+
+        Nothing is computed before `Started.results`.
+        """
+        net = network("htdemucs")
+        self.goes_on.clear()
+        started = Started(self)
+        for k, song in enumerate((PLUG, *songs)):
+            audio, settings = song if isinstance(song, tuple) else (song, QUICK)
+            started.add(audio, settings, dict(reports).get(k - 1, silent))
+            if self.batch > 1:
+                until(lambda k=k: sum(bool(song.waiting) for song in net._batches._songs) == k + 1, "all songs")
+        return started
+
     def separated(self, *songs: Audio | tuple[Audio, SeparateSettings], reports: Any = ()) -> list[Stems | Exception]:
-        """All these at once; what came of each."""
-        results: list[Stems | Exception] = [RuntimeError("never ended") for _ in songs]
+        """The same, to its end."""
+        self.sizes.clear()
+        return self.start(*songs, reports=reports).results()
 
-        def one(k: int, audio: Audio, settings: SeparateSettings = QUICK) -> None:
+
+class Started:
+    """Songs that are being separated."""
+
+    def __init__(self, device: Device):
+        self.device, self.threads = device, list[threading.Thread]()
+        self.became: dict[int, Stems | Exception] = {}
+
+    def add(self, audio: Audio, settings: SeparateSettings, report: Report) -> None:
+        number = len(self.threads)
+
+        def separated() -> None:
             try:
-                results[k] = separate(audio, HTDEMUCS, settings=settings, report=dict(reports).get(k, silent))
+                self.became[number] = separate(audio, HTDEMUCS, settings=settings, report=report)
             except Exception as error:
-                results[k] = error
+                self.became[number] = error
 
-        threads = [threading.Thread(target=one, args=(k, *(song if isinstance(song, tuple) else (song,))))
-                   for k, song in enumerate(songs)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        self.threads.append(threading.Thread(target=separated))
+        self.threads[-1].start()
+
+    def results(self) -> list[Stems | Exception]:
+        self.device.goes_on.set()
+        for thread in self.threads:
             thread.join(60)
-        return results
+        assert not any(thread.is_alive() for thread in self.threads)
+        return [self.became[number] for number in range(1, len(self.threads))]
 
 
 @pytest.fixture
@@ -94,7 +121,8 @@ def song(seconds: float, turn: float = 0.0) -> Audio:
     return Audio(np.roll(music(seconds).samples, int(turn * RATE_HZ), axis=1) * (1 + turn), RATE_HZ)
 
 
-SONGS = (song(0.4), song(4.2, 0.3), song(9.0, 0.7))  # 1, 4 and 7 segments
+PLUG = song(0.3, 0.1)
+SONGS = (song(0.4), song(3.2, 0.3), song(9.0, 0.7))  # 1, 3 and 7 segments
 
 
 def same(found: Stems | Exception, alone: Stems) -> bool:
@@ -107,21 +135,17 @@ def same(found: Stems | Exception, alone: Stems) -> bool:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
 def test_songs_of_any_length_sound_as_alone(device, order):
     alone = [separate(audio, HTDEMUCS, settings=QUICK) for audio in SONGS]
-    device.wait_for = 3
     found = device.separated(*(SONGS[k] for k in order))
     assert all(same(stems, alone[k]) for stems, k in zip(found, order, strict=True))
 
 
 def test_short_songs_that_wait_together_fill_the_batches(device):
-    short = [song(seconds, turn=k / 7) for k, seconds in enumerate((0.3, 1.0, 2.5, 3.6, 2.0))]  # 1, 1, 2, 3, 2 segments
+    short = [song(seconds, turn=k / 7) for k, seconds in enumerate((0.3, 1.0, 2.5, 3.6, 2.0))]
     alone = [separate(audio, HTDEMUCS, settings=QUICK) for audio in short]
     assert device.sizes == [1, 1, 2, 3, 2]
-    device.sizes.clear()
-    device.wait_for = 5
     found = device.separated(*short)
     assert all(same(*pair) for pair in zip(found, alone, strict=True))
-    first = device.sizes[0]  # of whoever came first, alone
-    assert device.sizes == [first, 4, 5 - first]
+    assert device.sizes == [1, 4, 4, 1]
 
 
 def test_on_a_cpu_one_goes_after_the_other_and_nothing_changes_by_a_bit(device):
@@ -139,52 +163,37 @@ def test_on_a_cpu_one_goes_after_the_other_and_nothing_changes_by_a_bit(device):
 def test_songs_that_want_other_stems_are_never_in_one_batch(device):
     bass = SeparateSettings(model="htdemucs", stems="bass")
     alone = separate(SONGS[1], HTDEMUCS, settings=bass), separate(SONGS[1], HTDEMUCS, settings=QUICK)
-    device.wait_for = 2
     found = device.separated((SONGS[1], bass), (SONGS[1], QUICK))
     assert all(same(*pair) for pair in zip(found, alone, strict=True))
+    assert device.sizes == [1, 3, 3]
 
 
 def test_a_cancelled_song_is_computed_no_further_and_the_others_are(device):
     alone = separate(SONGS[1], HTDEMUCS, settings=QUICK)
-    device.sizes.clear()
-    told: list[str] = []
 
     def report(fraction: float, text: str = "") -> None:
-        told.append(text)
         if fraction > 0.3:
             raise Cancelled
 
-    device.wait_for = 2
     gone, found = device.separated(song(60.0), SONGS[1], reports={0: report})
     assert isinstance(gone, Cancelled) and same(found, alone)
-    assert sum(device.sizes) < 4 + 0.3 * 60 / SEGMENT_S + 3 * 4
+    assert sum(device.sizes) < 0.3 * 60 / SEGMENT_S + 3 * 4
     assert same(device.separated(SONGS[1])[0], alone), "nothing is left locked"
 
 
-def test_a_song_is_cancelled_while_its_segments_wait_for_those_of_another(device):
-    goes_on, asked = threading.Event(), threading.Event()
-    loud = song(3.0, 0.5)
-    device.before = lambda windows: goes_on.wait(60) and None
+def test_a_song_is_cancelled_while_the_network_is_at_another_s(device):
+    asked = threading.Event()
 
     def report(fraction: float, text: str = "") -> None:
         if asked.is_set():
             raise Cancelled
 
-    results: list[Any] = []
-    first = threading.Thread(target=lambda: results.append(device.separated(loud)[0]))
-    first.start()
-    net = network("htdemucs")
-    until(lambda: net._batches._computing.locked(), "the first batch")
-    second = threading.Thread(target=lambda: results.append(device.separated(SONGS[2], reports={0: report})[0]))
-    second.start()
-    until(lambda: len([s for s in net._batches._songs if s.waiting]) == 2, "the second song")
-    asked.set()
-    second.join(60)
-    assert isinstance(results[0], Cancelled) and first.is_alive(), "though the network is still busy"
     device.sizes.clear()
-    goes_on.set()
-    first.join(60)
-    assert isinstance(results[1], Stems) and sum(device.sizes) == 3
+    started = device.start(SONGS[2], SONGS[1], reports={0: report})
+    asked.set()
+    started.threads[1].join(60)
+    assert isinstance(started.became[1], Cancelled) and started.threads[0].is_alive()
+    assert isinstance(started.results()[1], Stems) and sum(device.sizes) == 1 + 3
 
 
 def test_a_full_gpu_makes_smaller_batches_for_all_and_then_the_cpu_goes_on(device):
@@ -197,8 +206,6 @@ def test_a_full_gpu_makes_smaller_batches_for_all_and_then_the_cpu_goes_on(devic
 
     device.before = full
     for room in (2, 0):
-        device.sizes.clear()
-        device.wait_for = 3
         found = device.separated(*SONGS)
         assert all(same(*pair) for pair in zip(found, alone, strict=True))
         assert max(device.sizes) == max(room, 1)
@@ -210,21 +217,22 @@ def test_a_full_gpu_makes_smaller_batches_for_all_and_then_the_cpu_goes_on(devic
 def test_whoever_fails_fails_alone(device):
     """In the network, or on the way there."""
     alone = separate(SONGS[1], HTDEMUCS, settings=QUICK)
+    told: list[float] = []
 
     def picky(windows: np.ndarray) -> None:
         if np.abs(windows).max() > 100:
             raise ValueError("a spike")
 
     def broken(fraction: float, text: str = "") -> None:
-        if fraction > 0.3:
+        told.append(fraction)
+        if len(told) > 1:
             raise OSError("the disk is gone")
 
     device.before = picky
-    spike = np.where(np.arange(4 * RATE_HZ) == 3.5 * RATE_HZ, 999.0, music(4.0).samples)
+    spike = np.where(np.arange(2 * RATE_HZ) == RATE_HZ, 999.0, music(2.0).samples)
     bad = Audio(spike.astype(np.float32), RATE_HZ)
-    device.wait_for = 3
-    failed, torn, found = device.separated(bad, song(9.0), SONGS[1], reports={1: broken})
-    assert isinstance(failed, ValueError) and isinstance(torn, OSError) and same(found, alone)
+    failed, found, torn = device.separated(bad, SONGS[1], song(9.0), reports={2: broken})
+    assert str(failed) == "a spike" and str(torn) == "the disk is gone" and same(found, alone)
 
 
 def test_a_gpu_is_for_one_listener_at_a_time_and_who_waits_may_leave(monkeypatch):
