@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cloud import Cloud
 
 from rescored.bucket import Bucket
 from rescored.errors import SettingsError
@@ -17,20 +19,27 @@ from rescored.store import Lifetimes, Store
 DAY_S = 86400.0
 
 
-@pytest.fixture(params=["folder", "file:", "memory:"])
-def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
-    return Bucket({"folder": str(tmp_path), "file:": f"file://{tmp_path}",
-                   "memory:": f"memory://{tmp_path.name}"}[request.param])
+@pytest.fixture(params=["folder", "file:", "memory:", "gs:"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    cloud = Cloud()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks Google itself what kind of bucket it is
+    yield Bucket({"folder": str(tmp_path), "file:": f"file://{tmp_path}", "memory:": f"memory://{tmp_path.name}",
+                  "gs:": "gs://scores/rescored"}[request.param])
+    cloud.shutdown()
 
 
 def test_what_is_written_is_read_copied_listed_and_removed(bucket: Bucket, tmp_path: Path) -> None:
     (source := tmp_path / "elsewhere").write_bytes(b"one")
+    (large := tmp_path / "large").write_bytes(bytes(range(256)) * (6 << 12))  # 6 MB: it is sent otherwise
     bucket.put("a/one.txt", source)
     bucket.write("a/b/two.txt", b"two")
     bucket.write("a/b/two.txt", b"two!")
     bucket.copy("a/one.txt", "c/three.txt")
     assert sorted(bucket.names("a")) == ["a/b/two.txt", "a/one.txt"]
     assert bucket.read("a/b/two.txt") == b"two!" and bucket.local("c/three.txt").read_bytes() == b"one"
+    bucket.put("d/large", large)
+    assert bucket.local("d/large").read_bytes() == bucket.read("d/large") == large.read_bytes()
     bucket.write("c/three.txt", b"another")
     assert bucket.local("c/three.txt").read_bytes() == b"another"
     bucket.remove("a/one.txt")
