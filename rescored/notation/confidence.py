@@ -1,8 +1,8 @@
 """How sure we are of every measure: what speaks against it, weighed by a logistic function.
 
-The weights follow what tools/fit_confidence.py finds on simulated performances, where it is known which
-measures came out wrong; how surely notes were heard, which those do not tell, has the weight of a rough
-place. They serve to rank the measures that a person should look at.
+The weights are what tools/fit_confidence.py finds on real performances whose scores are known; how surely
+notes were heard, which those do not tell, has the weight of a doubtful place. They serve to rank the
+measures that a person should look at.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from ..music import BeatGrid, Floats, Ints, Measure, Performance, WrittenNote
 from .ticks import PER_QUARTER, beat_ticks, to_ticks
 
 NAMES = ("doubtful beats", "most doubtful beat", "notes off their places", "tempo jumps", "fine places",
-         "empty downbeat", "notes hardly heard", "grace notes", "unlike its neighbours", "mixed divisions")
-WEIGHTS = np.array([0.0, 0.0, 0.0, 0.32, 1.3, 0.32, 1.0, 1.0, 1.0, 1.0])
-BIAS = -2.84
+         "empty downbeat", "notes hardly heard", "grace notes", "unlike its neighbours", "mixed divisions",
+         "few notes")
+WEIGHTS = np.array([0.0, 0.15, 2.1, 0.65, 3.6, 0.45, 1.0, 0.0, 1.0, 2.3, 8.25])
+BIAS = -3.4
 NEIGHBOURS = 6  # measures on either side
 ASTRAY = 0.25  # beats
 
@@ -59,6 +60,7 @@ def evidence(
         struck[k[within == 0]] = True
         sounding = np.bincount(k, minlength=len(measures)) > 0
         result[:, 5] = sounding & ~struck
+        result[:, 10] = np.where(sounding, 1.0 / np.maximum(np.bincount(k, minlength=len(measures)), 1), 0.0)
         result[:, 6] = mean(k, 1.0 - np.array([n.confidence for n in main]))
         graces = of(np.array([to_ticks(n.onset_ql) for n in notes if n.grace], dtype=np.int64))
         result[:, 7] = np.minimum(np.bincount(graces, minlength=len(measures)) / np.maximum(
