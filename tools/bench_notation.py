@@ -78,7 +78,7 @@ def main() -> None:
     print("processor time, s\n\n| | " + " | ".join(f"{n:,} notes" for n in args.notes) + " |")
     print("|---|" + "--:|" * len(args.notes))
     for name, cells in table.items():
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        print(f"| {name} | " + " | ".join(cells + ["–"] * (len(args.notes) - len(cells))) + " |")
 
 
 if __name__ == "__main__":
