@@ -22,8 +22,9 @@ from .ticks import to_ql, to_ticks
 LOWEST_IN_TREBLE = 55  # a staff whose median pitch is lower is written in the bass clef
 TREBLE, BASS = ("G", 2), ("F", 4)
 LOWEST_LINE = {TREBLE: 30, BASS: 18}  # as a place on the staff, 7 to the octave: E4, G2
-CLEF_CHANGE = 14.0  # ledger lines that must be saved
-WITHIN_MEASURE = 4.0  # ... in addition where the clef does not change with a measure
+CLEF_CHANGE = 9.0  # ledger lines that must be saved
+LEGIBLE = 3  # ledger lines; more have to be counted, and weigh three times as much
+WITHIN_MEASURE = 3.0  # ... in addition where the clef does not change with a measure
 ODD_CLEF = 0.15  # a note, for the clef that the staff does not usually have
 BEARABLE = 2  # ledger lines
 OCTAVE_CHANGE = 7.0  # ledger lines beyond the bearable that an octave line must save at either end
@@ -89,7 +90,8 @@ def _grand(
     of_note = np.clip(np.searchsorted(beats, onset, side="right") - 1, 0, len(beats) - 1)
     cost = np.zeros((len(beats), 2))
     for c, clef in enumerate((TREBLE, BASS)):
-        each = np.maximum(ledger_lines(place, clef) - 1, 0) + ODD_CLEF * (clef != usual)
+        lines = ledger_lines(place, clef)
+        each = np.maximum(lines - 1, 0) + 2.0 * np.maximum(lines - LEGIBLE, 0) + ODD_CLEF * (clef != usual)
         np.add.at(cost[:, c], of_note, each)
     begins = (TREBLE, BASS).index(usual)
     cost[0, 1 - begins] += CLEF_CHANGE  # a staff may begin in the odd clef, for a reason
