@@ -79,8 +79,8 @@ class Batches:
     def __init__(self, network: Computing):
         self._network = network
         self._songs: list[Song] = []  # at work, in the order in which they came
-        self._changed = threading.Condition()  # of the songs, and of what waits
-        self._computing = threading.Lock()  # while it is free, no segment that waits is being computed
+        self._changed = threading.Condition()  # of the songs, of what waits, of the network
+        self._busy = False  # while it is not, no segment that waits is being computed
 
     @contextmanager
     def song(self, wanted: Sequence[int], report: Report = silent) -> Iterator[Song]:
@@ -112,17 +112,31 @@ class Batches:
             song.waiting = list(segments)
         try:
             while song.waiting:
-                if self._computing.acquire(timeout=POLL_S):
+                if self._begin_computing():
                     try:
                         if song.waiting:
                             self._compute(self._next())
                     finally:
-                        self._computing.release()
+                        self._end_computing()
                 if song.waiting:
                     still_wanted()
         finally:
             with self._changed:
                 song.waiting = []
+
+    def _begin_computing(self) -> bool:
+        """Whether the network is this thread's now; if it is busy, waits for a change of that, or of what waits."""
+        with self._changed:
+            if self._busy:
+                self._changed.wait(POLL_S)
+                return False
+            self._busy = True
+            return True
+
+    def _end_computing(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
 
     def _next(self) -> list[tuple[Song, _Segment]]:
         """A batch of segments that wait for the same stems as the first one does."""
