@@ -130,7 +130,7 @@ class NoteSettings(Section):
         "auto", "Model that hears the notes; auto = transkun for piano, basic-pitch otherwise",
         of=("auto", "transkun", "basic-pitch"))
     onset_threshold: float = choice(
-        0.25, "basic-pitch: least probability of a note; lower finds more, and more doubtful, notes",
+        0.5, "basic-pitch: least probability of a note; lower finds more, and more doubtful, notes",
         lo=0.05, hi=0.95, advanced=False)
     frame_threshold: float = choice(
         0.3, "basic-pitch: lower holds notes for longer", lo=0.05, hi=0.95)

@@ -12,28 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import ModelUnavailable
 from ...models import load_once
 from ...music import Audio, Heard, Note
-from ...room import Samples, let_go
+from ...room import Samples, let_go, zeros
 from ...settings import NoteSettings
 from ...stage import Report
 from ..audio import QUIETEST
 from ..frames import cut
 from ..resample import mono_at
-from .note_odds import REPEAT, Begins, Posterior, begins, fades, held, merged
+from .note_odds import FRAME_S, HOP, KEYS, LOWEST, RATE_HZ, Begins, Posterior, Posteriors, begins, fades, held
 
-RATE_HZ = 22050
-HOP = 256  # samples a frame
-FRAME_S = HOP / RATE_HZ  # 11.6 ms
 WINDOW = 2 * RATE_HZ - HOP  # samples that the network takes at once
 WINDOW_FRAMES = 172  # ... and the frames that it gives for them
 KEPT = 140  # of these, in the middle; the edges lack context
 BATCH = 16  # windows at a time
-KEYS, LOWEST = 88, 21  # of a piano, and the MIDI pitch of the first
 
 NEAR_MISS = 1 / 3  # of the least probability of a note: what is offered to the user
+APART = 12  # frames (0.14 s): what is nearer to a note of the same key is offered no more
 PITCHED = 2048  # samples over which a note's loudness is measured, 93 ms
 _HANN = np.hanning(PITCHED)
 FULL_DB = -6.0  # level of a note of velocity 127; a tenth of that velocity is 40 dB less
@@ -43,20 +41,19 @@ FAINTEST = 4  # velocity, about -66 dBFS: less is the hiss of a recording in whi
 def hear_any(audio: Audio, settings: NoteSettings, report: Report) -> Heard:
     """The notes of any pitched sound, and near-misses. Ids are left empty."""
     samples = mono_at(audio, RATE_HZ)
-    frames, onsets = posteriors(samples, report)
-    found = begins(frames, onsets)
-    taken = found.probability >= settings.onset_threshold
-    notes = merged(found, taken)
-    missed = merged(found, ~taken & (found.probability >= NEAR_MISS * settings.onset_threshold))
+    posterior = posteriors(samples, report)
+    found = begins(posterior, samples)
+    notes = found.taken(found.probability >= settings.onset_threshold)
+    missed = found.taken((found.probability >= NEAR_MISS * settings.onset_threshold) & _apart(found, notes))
     return Heard(
-        notes=tuple(_notes(notes, notes, frames, samples, settings)),
-        candidates=tuple(_notes(_apart(missed, notes), notes, frames, samples, settings)),
+        notes=tuple(_notes(notes, notes, posterior.frames, samples, settings)),
+        candidates=tuple(_notes(missed, notes, posterior.frames, samples, settings)),
         transcriber="basic-pitch",
     )
 
 
-def posteriors(samples: Samples, report: Report) -> tuple[Posterior, Posterior]:
-    """How likely each key sounds, and begins, in every frame; two arrays, shape (frames, 88).
+def posteriors(samples: Samples, report: Report) -> Posteriors:
+    """How likely each key sounds, and begins, in every frame.
 
     Frame i lies at i * FRAME_S. The windows advance by whole frames, so that this holds however
     long the recording is (the package's own frames drift, spotify/basic-pitch#190).
@@ -65,17 +62,18 @@ def posteriors(samples: Samples, report: Report) -> tuple[Posterior, Posterior]:
     edge = (WINDOW_FRAMES - KEPT) // 2
     count = len(samples) // HOP + 1
     starts = range(-edge, count - edge, KEPT)
-    result = np.zeros((2, len(starts), KEPT, KEYS), dtype=np.float32)
+    result = [zeros((len(starts), KEPT, keys)) for keys in (KEYS, KEYS, 3 * KEYS)]
     loud = [i for i, start in enumerate(starts) if np.abs(_window(samples, start)).max() > QUIETEST]
     for first in range(0, len(loud), BATCH):
         report(first / len(loud), "listening for notes")
         batch = loud[first : first + BATCH]
-        outputs = session.run(["StatefulPartitionedCall:1", "StatefulPartitionedCall:2"],
+        outputs = session.run([f"StatefulPartitionedCall:{n}" for n in (1, 2, 0)],
                               {"serving_default_input_2:0": np.stack([_window(samples, starts[i]) for i in batch])})
-        result[:, batch] = [output[:, edge : edge + KEPT] for output in outputs]
+        for whole, output in zip(result, outputs, strict=True):
+            whole[batch] = output[:, edge : edge + KEPT]
+            let_go(whole)
         let_go(samples)
-    frames, onsets = result.reshape(2, -1, KEYS)[:, :count]
-    return frames, onsets
+    return Posteriors(*(whole.reshape(-1, whole.shape[2])[:count] for whole in result))
 
 
 def _window(samples: Samples, start: int) -> Samples:
@@ -96,13 +94,12 @@ def load() -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _apart(found: Begins, notes: Begins) -> Begins:
-    """Those that are not at the begin of a note of their key."""
-    far = np.array([
-        not (np.abs(notes.frame[notes.key == key] - frame) < REPEAT).any()
+def _apart(found: Begins, notes: Begins) -> NDArray[np.bool_]:
+    """Which are not at the begin of a note of their key."""
+    return np.array([
+        not (np.abs(notes.frame[notes.key == key] - frame) < APART).any()
         for frame, key in zip(found.frame, found.key, strict=True)
     ], dtype=bool)
-    return Begins(found.frame[far], found.key[far], found.probability[far])
 
 
 def _notes(

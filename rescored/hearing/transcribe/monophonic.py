@@ -21,8 +21,8 @@ from ...room import Samples, blocks
 from ...settings import NoteSettings
 from ...stage import Report
 from ..resample import mono_at
-from .basic_pitch import FRAME_S, HOP, LOWEST, RATE_HZ, posteriors, velocity_of
-from .note_odds import REPEAT, Begins, Posterior, begins
+from .basic_pitch import posteriors, velocity_of
+from .note_odds import FRAME_S, HOP, LOWEST, RATE_HZ, Begins, Posterior, begins
 
 RANGES = {"vocals": (38, 88), "bass": (28, 67)}  # D2..E6, E1..G4
 CHANGE = 5.0  # log odds that a step to another key, or to silence, must gain
@@ -30,6 +30,7 @@ SILENCE = 0.25  # posterior that as likely sounds as not
 OVERTONES = ((12, 0.6), (19, 0.3), (24, 0.3))  # semitones above a key, and how much their sounding speaks for it
 SHORTEST = 7  # frames (80 ms): what is shorter belongs to a glide
 AGAIN, RISE_DB = 0.08, 2.0  # least probability, and rise of the level, where a key begins again
+REPEAT = 12  # frames (0.14 s): no key does sooner
 SUDDEN_DB = {"vocals": 10.0, "bass": 5.0}  # rise at which it does in any case; voices swell, strings do not
 LEVEL = 4  # frames over which the level is taken, 46 ms
 SILENT_DB = 45.0  # below the loud passages
@@ -39,7 +40,8 @@ BLOCK = 4096  # frames whose gains are held at once
 def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report) -> Heard:
     """The one line of a stem, within the range of what plays it. Ids are left empty."""
     samples = mono_at(audio, RATE_HZ)
-    frames, onsets = posteriors(samples, report)
+    posterior = posteriors(samples, report)
+    frames = posterior.frames
     level_db = levels_db(samples)
     silent = level_db <= np.percentile(level_db, 95) - SILENT_DB
     low, high = (max(settings.lowest, RANGES[stem][0]), min(settings.highest, RANGES[stem][1]))
@@ -47,7 +49,7 @@ def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report) -
     notes = [
         Note("", first * FRAME_S, last * FRAME_S, key + LOWEST,
              velocity_of(samples, first * FRAME_S, key + LOWEST), round(float(frames[first:last, key].mean()), 4))
-        for first, last, key in segments(line, begins(frames, onsets), level_db, SUDDEN_DB[stem])
+        for first, last, key in segments(line, begins(posterior, samples), level_db, SUDDEN_DB[stem])
     ]
     return Heard(tuple(replace(n, confidence=min(n.confidence, 1.0)) for n in notes), transcriber="basic-pitch")
 
