@@ -38,6 +38,11 @@ def chords(shift=0, every_s=0.8):
             for i, chord in enumerate(CHORDS) for p in chord]
 
 
+def uneven_chords():
+    """The middle note of each is so soft that one may doubt it."""
+    return [(a, b, p, 15 if i % 3 == 1 else 100) for i, (a, b, p, _) in enumerate(chords())]
+
+
 def hear(audio, preset, **notes):
     settings = Settings.preset(preset).changed({f"notes.{k}": v for k, v in notes.items()})
     return detect_notes(audio, "mix", settings=settings.notes)
@@ -85,7 +90,7 @@ def test_louder_notes_have_a_higher_velocity():
 
 @pytest.mark.slow
 def test_a_lower_threshold_finds_more_and_what_it_adds_is_less_sure():
-    audio = play(25, chords())
+    audio = play(25, uneven_chords())
     few, many = (hear(audio, "guitar", onset_threshold=t).notes for t in (0.8, 0.2))
     assert len(many) > len(few)
     assert min(n.confidence for n in many) < min(n.confidence for n in few)
@@ -93,7 +98,7 @@ def test_a_lower_threshold_finds_more_and_what_it_adds_is_less_sure():
 
 @pytest.mark.slow
 def test_near_misses_are_offered_and_are_no_notes():
-    heard = hear(play(25, chords()), "guitar", onset_threshold=0.8)
+    heard = hear(play(25, uneven_chords()), "guitar", onset_threshold=0.8)
     taken = {(n.onset_s, n.pitch) for n in heard.notes}
     assert heard.candidates
     assert not taken & {(n.onset_s, n.pitch) for n in heard.candidates}
