@@ -13,8 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import bench_bands as bands
 
 from rescored.hearing.assemble import assemble
-from rescored.hearing.transcribe import detect_notes
-from rescored.music import Audio, Heard, Note, Pulse
+from rescored.hearing.transcribe import detect_notes, drums
+from rescored.hearing.transcribe.drums import which_toms
+from rescored.music import Audio, Heard, Note, Part, Performance, Pulse
+from rescored.output.sound import render
 from rescored.settings import Settings
 
 RATE_HZ = 22050
@@ -105,3 +107,35 @@ def test_scraps_are_no_part_unless_nothing_else_is_there():
 def test_drums_leak_into_no_pitch():
     bass, drums = heard((0, 30), (31, 40), pitch=36), heard((0, 0.5), (31, 31.5), pitch=36)
     assert parts_of(bass=bass, drums=drums) == {"bass": 2, "drums": 2}
+
+
+@pytest.mark.slow
+def test_fills_over_the_toms_and_crashes_are_heard():
+    kick, snare, hat, crash = 36, 38, 42, 49
+    measures = [[(0, crash), (0, kick), *((e / 2, hat) for e in range(1, 8)), (1, snare), (2, kick), (3, snare)],
+                [(0, kick), *((e / 2, hat) for e in range(4)), (1, snare),
+                 *((2 + e / 4, tom) for e, tom in enumerate((50, 50, 50, 47, 47, 47, 43, 43)))]]
+    strokes = [(0.5 + 0.55 * (4 * m + beat), drum) for m in range(6) for beat, drum in measures[m % 2]]
+    kit = Part("drums", "Drums", percussion=True)
+    played = Performance(tuple(Note(f"d{i}", at, at + 0.1, drum, 100, part="drums")
+                               for i, (at, drum) in enumerate(strokes)), (kit,))
+    found = detect_notes(render(played), "drums", settings=BAND).notes
+    for drum, written in ((50, 48), (47, 45), (43, 41), (crash, crash)):
+        true = [(at, 0) for at, d in strokes if d == drum]
+        assert bands.matched_f1(true, [(n.onset_s, 0) for n in found if n.pitch == written]) >= 0.8, drum
+
+
+def test_toms_are_told_apart_by_their_pitch():
+    assert which_toms(np.log2([140, 139, 95, 141, 94, 70, 71, 138])) == [48, 48, 45, 48, 45, 41, 41, 48]
+    assert which_toms(np.log2([140, 75, 76, 141])) == [48, 41, 41, 48]
+    assert which_toms(np.log2([75.0])) == [41] and which_toms(np.log2([108, 109, 107])) == [45] * 3
+    assert which_toms(np.array([])) == []
+
+
+@pytest.mark.parametrize("n", [1, 50, 1100, 2300])
+def test_drums_are_heard_in_blocks_as_in_one(n, monkeypatch):
+    spectrum = np.random.default_rng(n).uniform(0, 3, (n, drums.BANDS)).astype(np.float32)
+    in_blocks = drums.odds(spectrum)
+    monkeypatch.setattr(drums, "BLOCK", 5000)
+    np.testing.assert_allclose(drums.odds(spectrum), in_blocks, atol=1e-5)
+    assert in_blocks.shape == (n, len(drums.DRUMS))

@@ -8,7 +8,7 @@ same, however many kits it has: those of a soundfont are much alike. Grooves are
 time keeper, a backbeat, fills over the toms into a crash), or patterns of chance, with swing, ghost notes
 and strokes at random; the studio adds rattling snares, rooms, tone, compression, noise and what separation
 leaves of other instruments. Prints precision, recall and F1 of each drum on what drummers play, on the kits
-held out, which are in no other, and the thresholds that were best for them.
+held out, which are in no other, with thresholds that were best for other grooves on them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SECONDS = 6.0
 Stroke = tuple[float, int, float]  # time_s, drum, strength 0..1
 
 
-TOMS = (drums.HIGH_TOM, drums.MIDDLE_TOM, drums.LOW_TOM)
+DOWN = drums.TOMS[::-1]  # a fill goes down the toms
+KIT = (*drums.DRUMS, drums.LOW_TOM, drums.HIGH_TOM, *OTHERS)
 
 
 def played(chance: Chance) -> list[Stroke]:
@@ -65,7 +66,7 @@ def played(chance: Chance) -> list[Stroke]:
         if s >= fill_from:  # down the toms
             if chance.random() < 0.75:
                 place = int((s - fill_from) / (16 - fill_from) * 3 + chance.uniform(-0.5, 0.8))
-                strike(TOMS[min(max(place, 0), 2)] if chance.random() < 0.75 else drums.SNARE, strength)
+                strike(DOWN[min(max(place, 0), 2)] if chance.random() < 0.75 else drums.SNARE, strength)
             if s % 4 == 0 and chance.random() < 0.5:
                 strike(drums.KICK, strength)
             continue
@@ -112,7 +113,7 @@ def by_chance(chance: Chance) -> list[Stroke]:
         s, fill = k % steps, chance.random() < 0.06
         for drum, hits in pattern.items():
             struck = hits[s] != (chance.random() < 0.04 * (density[drum] > 0))
-            if fill and drum in (drums.LOW_TOM, drums.MIDDLE_TOM, drums.HIGH_TOM, drums.SNARE):
+            if fill and drum in (*drums.TOMS, drums.SNARE):
                 struck = chance.random() < 0.4
             if struck:
                 ghost = 0.3 if drum == drums.SNARE and not hits[s] else 1.0
@@ -129,7 +130,7 @@ def set_up(sources: list[list[Kit]], chance: Chance, own_share: float) -> dict[i
 
     own = one()
     result = {}
-    for drum in (*drums.DRUMS, *OTHERS):
+    for drum in KIT:
         kit = own if drum in own and chance.random() < own_share else one()
         if drum in kit:
             result[drum] = kit[drum][chance.integers(len(kit[drum]))]
@@ -140,10 +141,13 @@ def record(strokes: list[Stroke], kit: dict[int, list[np.ndarray]], chance: Chan
     """The groove on a kit, through the studio: mono samples. `uneven_db`: how much drums differ in level."""
     n = int(SECONDS * RATE_HZ)
     tracks: dict[int, np.ndarray] = {}
-    level = {drum: 10 ** (chance.normal(0, uneven_db) / 20) for drum in (*drums.DRUMS, *OTHERS)}
+    level = {drum: 10 ** (chance.normal(0, uneven_db) / 20) for drum in KIT}
     for drum in (drums.CLOSED, drums.OPEN, drums.RIDE):
         level[drum] *= 10 ** (chance.uniform(-14, 0) / 20)
     tuning = {drum: chance.uniform(0.85, 1.18) for drum in level}
+    tuning[drums.SNARE] = chance.uniform(0.8, 1.5)  # up to a piccolo's
+    toms = chance.uniform(0.8, 1.3)
+    tuning |= {drum: toms * chance.uniform(0.95, 1.05) for drum in drums.TOMS}
     hats = [at for at, drum, _ in strokes if drum == drums.CLOSED]
     for at, drum, strength in strokes:
         ways = kit.get(drum)
@@ -205,6 +209,11 @@ def others(n: int, chance: Chance) -> np.ndarray:
 Example = tuple[np.ndarray, np.ndarray, list[Stroke]]
 
 
+def kind_of(drum: int) -> int:
+    """What the network calls it: every tom is one."""
+    return drums.MIDDLE_TOM if drum in drums.TOMS else drum
+
+
 def example(sources: list[list[Kit]], chance: Chance, drummers: float = 0.6) -> Example:
     """Bands, how much each drum is struck in each frame (0..1), and the strokes.
 
@@ -216,52 +225,73 @@ def example(sources: list[list[Kit]], chance: Chance, drummers: float = 0.6) -> 
     spectrum = drums.bands(record(strokes, kit, chance, 2.5 if real else 5.0))
     target = np.zeros((len(spectrum), len(drums.DRUMS)), dtype=np.float32)
     for at, drum, _ in strokes:
-        if drum in drums.DRUMS:
+        if (drum := kind_of(drum)) in drums.DRUMS:
             frame, column = at * RATE_HZ / drums.HOP, drums.DRUMS.index(drum)
             for t in range(int(frame) - 2, min(int(frame) + 4, len(target))):
                 target[t, column] = max(target[t, column], np.clip(1.35 - 0.55 * abs(t - frame), 0, 1))
     return spectrum, target, strokes
 
 
-def fit(examples: list[Example], passes: int) -> dict[str, np.ndarray]:
+SELDOM = (drums.MIDDLE_TOM, drums.RIDE, drums.CRASH, drums.OPEN, drums.STICK)  # strokes that count three times
+
+
+class Net(torch.nn.Module):
+    """The network that drums.py computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = drums.WIDTH
+        self.first = torch.nn.Conv1d(2 * drums.BANDS, width, 5, padding=2)
+        self.later = torch.nn.ModuleList(
+            torch.nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in drums.DILATIONS)
+        self.mix = torch.nn.Conv1d(width, width, 1)
+        self.last = torch.nn.Conv1d(width, len(drums.DRUMS), 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Log-odds (batch, drums, frames) of facts (batch, facts, frames)."""
+        x = torch.relu(self.first(x))
+        for layer in self.later:
+            x = x + torch.relu(layer(torch.nn.functional.dropout(x, 0.05, self.training)))
+        return self.last(torch.relu(self.mix(x)))
+
+
+def seen_anew(x: torch.Tensor) -> torch.Tensor:
+    """Facts (batch, facts, frames) as other tones, levels and sizes of the drums would give them."""
+    both = x.unflatten(1, (2, drums.BANDS))
+    if shift := int(torch.randint(-1, 2, ())):
+        both = torch.nn.functional.pad(both, (0, 0, 1, 1), mode="replicate")[:, :, 1 - shift :][:, :, : drums.BANDS]
+    octaves = torch.linspace(-1, 1, drums.BANDS)[:, None]
+    tone = torch.randn(3, len(x), 1, 1)
+    low, high = both.unbind(1)
+    return torch.cat([low + 0.15 * tone[0] + 0.12 * tone[1] * octaves + 0.1 * tone[2] * octaves**2, high], dim=1)
+
+
+def fit(examples: list[Example], passes: int, batch: int = 16, frames: int = 301) -> dict[str, np.ndarray]:
     """The weights of the network, as drums.py reads them."""
     torch.manual_seed(0)
-    before, after = -drums.CONTEXT[0], drums.CONTEXT[-1]
-    seen = [np.pad(drums.facts(s), ((before, after), (0, 0))).astype(np.float16) for s, *_ in examples]
-    begins = np.cumsum([0, *(len(s) for s in seen[:-1])])
-    x = torch.from_numpy(np.concatenate(seen))
-    centre = torch.from_numpy(np.concatenate([
-        begin + before + np.arange(len(s)) for begin, (s, *_) in zip(begins, examples, strict=True)]))
-    y = torch.from_numpy(np.concatenate([t for _, t, _ in examples]))
-    busy = (torch.nn.functional.max_pool1d(y.max(1).values[None], 21, 1, 10)[0] > 0).float()
-    seldom = y[:, [drums.DRUMS.index(d) for d in (*TOMS, drums.RIDE, drums.CRASH, drums.OPEN, drums.STICK)]]
-    weight = busy * (1 + seldom.max(1).values) + 0.2 * (1 - busy)
-    octaves = torch.linspace(-1, 1, drums.BANDS)
-    around = torch.tensor(drums.CONTEXT)
-    width = len(drums.CONTEXT) * x.shape[1]
-    layers = [torch.nn.Linear(width, 192), torch.nn.Linear(192, 64), torch.nn.Linear(64, y.shape[1])]
-    parameters = [p for layer in layers for p in layer.parameters()]
-    rows_a_pass = int(busy.sum() + 0.2 * (1 - busy).sum())  # of frames in which nothing happens, some
-    learn = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-2)
-    slower = torch.optim.lr_scheduler.OneCycleLR(learn, 4e-3, total_steps=passes * (rows_a_pass // 512 + 1))
+    shortest = min(len(s) for s, *_ in examples)
+    x = torch.from_numpy(np.stack([drums.facts(s)[:shortest].T for s, *_ in examples]))
+    y = torch.from_numpy(np.stack([t[:shortest].T for _, t, _ in examples]))
+    seldom = [drums.DRUMS.index(drum) for drum in SELDOM]
+    net, a_pass = Net(), 2 * len(x) // batch
+    learn = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
+    slower = torch.optim.lr_scheduler.OneCycleLR(learn, 5e-3, total_steps=passes * a_pass, pct_start=0.2)
     for number in range(passes):
         total = 0.0
-        batches = torch.multinomial(weight, rows_a_pass).split(512)
-        for rows in batches:
-            h = x[centre[rows, None] + around].float()
-            tone = torch.randn(3, len(h), 1, 1)  # as loud or soft as any, brighter or darker
-            h[:, :, : drums.BANDS] += 0.15 * tone[0] + 0.12 * tone[1] * octaves + 0.1 * tone[2] * octaves**2
-            h = torch.nn.functional.dropout(torch.relu(layers[0](h.flatten(1))), 0.1)
-            out = layers[2](torch.nn.functional.dropout(torch.relu(layers[1](h)), 0.1))
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(out, y[rows])
+        for rows in torch.cat([torch.randperm(len(x)) for _ in range(2)])[: a_pass * batch].split(batch):
+            begin = int(torch.randint(0, shortest - frames + 1, ()))
+            truth = y[rows, :, begin : begin + frames]
+            out = net(seen_anew(x[rows, :, begin : begin + frames]))
+            wrong = torch.nn.functional.binary_cross_entropy_with_logits(out, truth, reduction="none")
+            loss = (wrong * (1 + 2 * truth[:, seldom].amax(1, keepdim=True))).mean()
             learn.zero_grad()
             loss.backward()
             learn.step()
             slower.step()
-            total += loss.item() * len(rows)
-        print(f"pass {number + 1}: {total / rows_a_pass:.4f}", flush=True)
-    return {f"{name}.{kind}": getattr(layer, kind).detach().numpy().T.astype(np.float16)
-            for name, layer in zip(("first", "second", "last"), layers, strict=True) for kind in ("weight", "bias")}
+            total += loss.item()
+        print(f"pass {number + 1}: {total / a_pass:.4f}", flush=True)
+    return {name: (value.permute(2, 1, 0) if value.dim() == 3 else value).numpy().astype(np.float16)
+            for name, value in net.state_dict().items()}
 
 
 def onset_f1(truth: list[float], found: np.ndarray) -> tuple[int, int, int]:
@@ -282,21 +312,33 @@ def sources_of(paths: list[Path]) -> list[list[Kit]]:
 
 
 def choose_thresholds(held: list[Example]) -> np.ndarray:
-    """The threshold of every drum with the best F1; prints it with precision and recall."""
+    """The threshold of every drum with the best F1."""
     threshold = np.zeros(len(drums.DRUMS), dtype=np.float16)
     likely = [drums.odds(spectrum) for spectrum, *_ in held]
     for k, drum in enumerate(drums.DRUMS):
         scores = []
         for level in np.arange(0.1, 0.9, 0.05):
-            counts = [onset_f1([at for at, d, _ in strokes if d == drum],
+            counts = [onset_f1([at for at, d, _ in strokes if kind_of(d) == drum],
                                drums.peaks(p[:, k], level) * drums.HOP / RATE_HZ)
                       for p, (_, _, strokes) in zip(likely, held, strict=True)]
             hits, true, found = np.sum(counts, axis=0)
-            scores.append((2 * hits / max(true + found, 1), hits / max(found, 1), hits / max(true, 1), level, true))
-        f1, precision, recall, threshold[k], true = max(scores)
-        print(f"drum {drum}: F1 {f1:.3f} (precision {precision:.3f}, recall {recall:.3f} of {true}) "
-              f"at {threshold[k]:.2f}", flush=True)
+            scores.append((2 * hits / max(true + found, 1), level))
+        _, threshold[k] = max(scores)
+    print("thresholds", dict(zip(drums.DRUMS, np.round(threshold, 2).tolist(), strict=True)), flush=True)
     return threshold
+
+
+def measure(held: list[Example], threshold: np.ndarray) -> None:
+    """Print precision, recall and F1 of every drum, toms apart and together."""
+    heard = [drums.strokes(spectrum, drums.odds(spectrum), threshold) for spectrum, *_ in held]
+    for name, wanted in {**{str(d): (d,) for d in drums.DRUMS}, "41": (41,), "45": (45,), "48": (48,),
+                         "toms": drums.TOMS, "hi-hats": (drums.CLOSED, drums.OPEN)}.items():
+        counts = [onset_f1([at for at, d, _ in strokes if d in wanted],
+                           np.array([n.onset_s for n in notes if n.pitch in wanted]))
+                  for notes, (_, _, strokes) in zip(heard, held, strict=True)]
+        hits, true, found = np.sum(counts, axis=0)
+        print(f"{name:>7}: {true:4} struck, {found:4} heard, precision {hits / max(found, 1):.3f}, "
+              f"recall {hits / max(true, 1):.3f}, F1 {2 * hits / max(true + found, 1):.3f}", flush=True)
 
 
 def main() -> None:
@@ -305,23 +347,31 @@ def main() -> None:
     parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more kits than the wheel's")
     parser.add_argument("--kit", type=Path, nargs="*", default=[], help="folders of samples, one kit each")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="kits to measure with, in no training")
-    parser.add_argument("--grooves", type=int, default=900)
-    parser.add_argument("--passes", type=int, default=6)
+    parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
+    parser.add_argument("--grooves", type=int, default=1500)
+    parser.add_argument("--passes", type=int, default=12)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.measure:
+        chance, held_out = np.random.default_rng(1), sources_of(options.held_out)
+        measure([example(held_out, chance, drummers=1) for _ in range(90)], drums.weights()["threshold"])
+        return
     chance = np.random.default_rng(0)
     wheel = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     sources = [*sources_of([wheel, *options.soundfont, *options.kit]), [made(chance) for _ in range(12)]]
     held_out = sources_of(options.held_out) or [[made(chance)] for _ in range(20)]
     print(f"{len(sources)} sources, {len(held_out)} held out", flush=True)
     examples = [example(sources, chance) for _ in range(options.grooves)]
-    held = [example(held_out, chance, drummers=1) for _ in range(60)]
+    held = [example(held_out, chance) for _ in range(120)]
     print("made", flush=True)
     weights = fit(examples, options.passes)
     drums.WEIGHTS.unlink(missing_ok=True)
     np.savez_compressed(drums.WEIGHTS, **weights, threshold=np.full(len(drums.DRUMS), 0.5, np.float16))
+    drums.weights.cache_clear()
     threshold = choose_thresholds(held)
     np.savez_compressed(drums.WEIGHTS, **weights, threshold=threshold)
+    drums.weights.cache_clear()
+    measure([example(held_out, chance, drummers=1) for _ in range(60)], threshold)  # grooves that chose nothing
     print(drums.WEIGHTS.stat().st_size, "bytes")
 
 

@@ -61,7 +61,7 @@ def _level(audio: Audio) -> float:
     return float(np.sqrt(squares / max(audio.samples.size, 1)))
 
 
-@stage(version=6)
+@stage(version=7)
 def detect_notes(audio: Audio, stem: str, *, settings: NoteSettings, report: Report = silent) -> Heard:
     """The notes of one stem, in seconds from its begin, each with velocity and confidence (0..1).
 

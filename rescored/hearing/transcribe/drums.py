@@ -1,9 +1,10 @@
 """A drum kit to notes: when it is struck, and which of its drums.
 
-A small network of our own looks at a quarter of a second of the spectrum around every 10 ms and says
-how likely each drum is struck there; peaks of that curve are notes. The weights come from
+A small network of our own looks at the spectrum around every 10 ms, two thirds of a second to either
+side, and says how likely each drum is struck there; peaks of that curve are notes. The weights come from
 tools/train_drums.py, which fits them on grooves that it makes itself. After Vogl, Widmer & Knees,
-"Towards multi-instrument drum transcription", DAFx 2018, with a network a hundred times smaller.
+"Towards multi-instrument drum transcription", DAFx 2018, with dilated convolutions (Davies & Böck,
+"Temporal convolutional networks for musical audio beat tracking", EUSIPCO 2019) for recurrent layers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...music import Audio, Heard, Note
+from ...music import Audio, Floats, Heard, Note
 from ...room import Samples
 from ...stage import Report
 from ..frames import BLOCK, frames
@@ -25,17 +26,26 @@ HOP = 441  # samples a frame, 10 ms
 BANDS = 44  # of the spectrum, equally wide in octaves
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
 LOW_BANDS, LOW_WINDOW, WINDOW = 16, 4096, 1024  # the lowest bands need long windows, which blur time
-CONTEXT = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 11, 15, 20)  # frames that are looked at together
+WIDTH, DILATIONS = 64, (1, 2, 4, 8, 16, 32)  # of the network's layers
+REACH = 2 + sum(DILATIONS)  # frames to either side that it looks at
 PEAK = 98.5  # percentile of a band's levels that counts as its peak
 FAINTEST = 1e-3  # of the loudest frames' level: what is as good as silent
 
-DRUMS = (36, 37, 38, 42, 46, 41, 45, 48, 51, 49)
-KICK, STICK, SNARE, CLOSED, OPEN, LOW_TOM, MIDDLE_TOM, HIGH_TOM, RIDE, CRASH = DRUMS
-WRITTEN = (KICK, SNARE, CLOSED, OPEN)  # what becomes notes; most cross-sticks, toms and cymbals heard yet are false
-EITHER = ((CLOSED, OPEN), (LOW_TOM, MIDDLE_TOM, HIGH_TOM))  # struck one at a time
+DRUMS = (36, 37, 38, 42, 46, 45, 51, 49)  # what the network tells apart; toms are told apart by their pitch
+KICK, STICK, SNARE, CLOSED, OPEN, MIDDLE_TOM, RIDE, CRASH = DRUMS
+LOW_TOM, HIGH_TOM = 41, 48
+TOMS = (LOW_TOM, MIDDLE_TOM, HIGH_TOM)
+WRITTEN = (KICK, SNARE, CLOSED, OPEN, *TOMS, CRASH)  # what becomes notes; too many rides and cross-sticks are false
+EITHER = ((CLOSED, OPEN),)  # struck one at a time
 APART = 5  # frames: no drum is struck again sooner, nor another of `EITHER`
 FULL_DB = 40.0  # below the loudest stroke: a tenth of its velocity
 LASTS_S = 0.1
+SOUNDS, BEFORE = slice(2, 12), slice(-4, -1)  # frames after a tom's stroke in which its pitch is heard, and before it
+FUNDAMENTAL = 0.3  # of the strongest low band, the least level of a tom's lowest partial
+WITHOUT_KICK = 4  # bands, up to 70 Hz, that are a kick's where both are struck
+TOMS_APART = 0.22  # octaves, at least, between two toms of a kit
+LOWER, UPPER = 6.6, 6.9  # log2 of 97 and 119 Hz: below is a floor tom, above the highest of the kit
+WIRELESS = 7.65  # log2 of 200 Hz: no tom of a kit is higher, but a snare drum whose wires are off
 
 WEIGHTS = Path(__file__).with_name("drums.npz")
 Floats32 = NDArray[np.float32]
@@ -46,7 +56,7 @@ def hear_drums(audio: Audio, report: Report) -> Heard:
     report(0.0, "listening for drums")
     spectrum = bands(mono_at(audio, RATE_HZ))
     report(0.5, "listening for drums")
-    notes = strokes(spectrum, odds(spectrum), _weights()["threshold"])
+    notes = strokes(spectrum, odds(spectrum), weights()["threshold"])
     return Heard(tuple(n for n in notes if n.pitch in WRITTEN), transcriber="drums")
 
 
@@ -89,49 +99,109 @@ def facts(spectrum: Floats32) -> Floats32:
     return np.concatenate([spectrum, spectrum - peak.astype(np.float32)], axis=1)
 
 
-def in_context(seen: Floats32) -> Floats32:
-    """Every frame of `facts` beside those around it, but for those at the ends, which lack them.
-
-    Shape (frames - what `CONTEXT` spans, len(CONTEXT) * 2 * BANDS).
-    """
-    before, after = -CONTEXT[0], CONTEXT[-1]
-    return np.concatenate([seen[before + k : len(seen) - after + k] for k in CONTEXT], axis=1)
-
-
 def odds(spectrum: Floats32) -> Floats32:
     """How likely each drum is struck in each frame, shape (frames, len(DRUMS))."""
-    w, before, after = _weights(), -CONTEXT[0], CONTEXT[-1]
-    seen = np.pad(facts(spectrum), ((before, after), (0, 0)))
+    seen = facts(spectrum)
     result = np.empty((len(spectrum), len(DRUMS)), dtype=np.float32)
     for first in range(0, len(spectrum), BLOCK):
-        x = in_context(seen[first : first + before + BLOCK + after])
-        for layer in ("first", "second"):
-            x = np.maximum(x @ w[f"{layer}.weight"] + w[f"{layer}.bias"], 0.0)
-        result[first : first + BLOCK] = 1 / (1 + np.exp(-(x @ w["last.weight"] + w["last.bias"])))
+        begin = max(first - REACH, 0)
+        logits = _network(seen[begin : first + BLOCK + REACH])
+        result[first : first + BLOCK] = 1 / (1 + np.exp(-logits[first - begin :][:BLOCK]))
     return result
 
 
+def _network(x: Floats32) -> Floats32:
+    """Log-odds of every drum in some frames of `facts`."""
+    w = weights()
+    x = np.maximum(_convolved(x, w["first.weight"], w["first.bias"]), 0)
+    for k, dilation in enumerate(DILATIONS):
+        x = x + np.maximum(_convolved(x, w[f"later.{k}.weight"], w[f"later.{k}.bias"], dilation), 0)
+    x = np.maximum(_convolved(x, w["mix.weight"], w["mix.bias"]), 0)
+    return _convolved(x, w["last.weight"], w["last.bias"])
+
+
+def _convolved(x: Floats32, weight: Floats32, bias: Floats32, dilation: int = 1) -> Floats32:
+    """Frames (n, inputs) through a layer of weights (taps, inputs, outputs)."""
+    edge = len(weight) // 2 * dilation
+    padded = np.pad(x, ((edge, edge), (0, 0)))
+    taps = (padded[k * dilation :][: len(x)] @ weight[k] for k in range(len(weight)))
+    return np.asarray(sum(taps, start=bias), dtype=np.float32)
+
+
 @lru_cache(maxsize=1)
-def _weights() -> dict[str, Floats32]:
+def weights() -> dict[str, Floats32]:
+    """Of the network, and the threshold of every drum."""
     with np.load(WEIGHTS) as stored:
         return {name: stored[name].astype(np.float32) for name in stored.files}
+
+
+Stroke = tuple[int, int, float]  # frame, drum, how likely
 
 
 def strokes(spectrum: Floats32, likely: Floats32, threshold: Floats32) -> list[Note]:
     """Peaks over each drum's threshold, a stroke a peak; of drums that exclude each other the likelier."""
     found = [(int(t), drum, float(likely[t, k]))
              for k, drum in enumerate(DRUMS) for t in peaks(likely[:, k], float(threshold[k]))]
-    kept: list[tuple[int, int, float]] = []
+    kept: list[Stroke] = []
     for t, drum, p in sorted(found, key=lambda stroke: -stroke[2]):
         rivals = next((group for group in EITHER if drum in group), (drum,))
         if not any(other in rivals and abs(at - t) < APART for at, other, _ in kept):
             kept.append((t, drum, p))
+    kept = _by_pitch(kept, spectrum)
     loudest = max((_level(spectrum, t) for t, *_ in kept), default=0.0)
     return [
         Note("", t * HOP / RATE_HZ, t * HOP / RATE_HZ + LASTS_S, drum,
              int(np.clip(round(127 * 10 ** ((_level(spectrum, t) - loudest) * 20 / FULL_DB)), 1, 127)), round(p, 4))
         for t, drum, p in kept
     ]
+
+
+def _by_pitch(found: list[Stroke], spectrum: Floats32) -> list[Stroke]:
+    """The strokes, every tom as the one that it is by its pitch, or as a snare drum without its wires."""
+    struck = {wanted: np.array([t for t, drum, _ in found if drum == wanted]) for wanted in (KICK, SNARE)}
+
+    def beside(frame: int, drum: int) -> bool:
+        return bool((np.abs(struck[drum] - frame) < APART).any())
+
+    pitch = {t: _tom_pitch(spectrum, t, beside(t, KICK)) for t, drum, _ in found if drum == MIDDLE_TOM}
+    toms = [t for t in pitch if pitch[t] < WIRELESS]
+    named = dict(zip(toms, which_toms(np.array([pitch[t] for t in toms])), strict=True))
+    return [(t, named.get(t, SNARE) if drum == MIDDLE_TOM else drum, p) for t, drum, p in found
+            if drum != MIDDLE_TOM or t in named or not beside(t, SNARE)]
+
+
+def _tom_pitch(spectrum: Floats32, frame: int, with_kick: bool) -> float:
+    """log2 of the frequency in Hz of a tom's lowest partial: what sounds after the stroke and did not before."""
+    level = 10 ** spectrum[:, :LOW_BANDS] - 1
+    after = level[frame + SOUNDS.start : frame + SOUNDS.stop]
+    before = level[max(frame + BEFORE.start, 0) : max(frame + BEFORE.stop, 1)]
+    new = np.maximum((after.mean(axis=0) if len(after) else 0) - before.mean(axis=0), 0)
+    new[: WITHOUT_KICK if with_kick else 2] = 0
+    octaves = np.log2(np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 2)[1 : LOW_BANDS + 1])
+    inner = new[1:-1]
+    peak = (inner >= new[:-2]) & (inner > new[2:]) & (inner >= FUNDAMENTAL * new.max())
+    k = int(np.flatnonzero(peak)[0]) if peak.any() else int(new[1:-1].argmax())
+    around = new[k : k + 3] ** 2 + 1e-12
+    return float(around @ octaves[k : k + 3] / around.sum())
+
+
+def which_toms(pitches: Floats) -> list[int]:
+    """Which of the `TOMS` each stroke is: strokes of like pitches are one drum, three at most (k-means), in order."""
+    for percentiles in ((10, 50, 90), (10, 90)):
+        if len(pitches) >= (count := len(percentiles)):
+            centre = np.percentile(pitches, percentiles)
+            for _ in range(10):
+                own = np.abs(pitches[:, None] - centre).argmin(axis=1)
+                centre = np.array([pitches[own == k].mean() if (own == k).any() else centre[k] for k in range(count)])
+            often = np.bincount(own, minlength=count) >= max(1, 0.1 * len(pitches))
+            if often.all() and (np.diff(centre) >= TOMS_APART).all():
+                names = TOMS if count == 3 else (_tom_at(min(centre[0], UPPER)), _tom_at(max(centre[1], LOWER)))
+                return [names[k] for k in own]
+    return [_tom_at(float(pitches.mean()))] * len(pitches) if len(pitches) else []
+
+
+def _tom_at(octave: float) -> int:
+    return LOW_TOM if octave < LOWER else HIGH_TOM if octave > UPPER else MIDDLE_TOM
 
 
 def peaks(curve: Floats32, threshold: float) -> NDArray[np.int64]:
