@@ -231,6 +231,7 @@ def found(name: str, performance: Performance, cache: Path) -> BeatGrid:
     grids = pickle.loads(cache.read_bytes()) if cache.exists() else {}
     if name not in grids:
         grids[name] = find_metre(performance, settings=Settings().metre)
+        cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_bytes(pickle.dumps(grids))
     return grids[name]
 
