@@ -1,7 +1,7 @@
 """Fit rescored/hearing/transcribe/note_odds.npz on music that is performed and rendered here; see `--help`.
 
     python tools/train_note_odds.py --data FOLDER --work FOLDER --held-out MuseScore_General_Lite.sf3
-                                    [--soundfont FluidR3_GM.sf2 ...] [--clips 480]
+                                    [--soundfont FluidR3_GM.sf2 ...] [--clips 262]
 
 What the music is and how it sounds: note_clips.py. DATA holds `openewld` and `pop909`; WORK keeps what was
 made between runs. Prints F1, recall and precision of onsets (50 ms, after one constant lag a clip) on clips
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more than the wheel's, to teach")
     parser.add_argument("--held-out", type=Path, required=True, help="a soundfont to measure with")
-    parser.add_argument("--clips", type=int, default=480)
+    parser.add_argument("--clips", type=int, default=262, help="to teach with; 262 made the weights that ship")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(exist_ok=True)
