@@ -133,7 +133,7 @@ def test_a_preset_tuned_in_a_notebook_gives_the_same_bytes_on_the_page_and_the_c
         str(FOLDER / "03_transcription.ipynb"), str(tmp_path / "run.ipynb"), cwd=tmp_path, progress_bar=False,
         parameters={"recording": str(song), "preset": "melody", "out": "tuned"})
     preset = tmp_path / "tuned" / "transcription.preset.json"
-    assert json.loads(preset.read_text())["notes.onset_threshold"] == 0.5
+    assert json.loads(preset.read_text())["notes.onset_threshold"] == 0.4
 
     piece = study(str(song), str(preset))
     rescored.save(rescored.transcribe(piece.recording, piece.settings, store=Store()), tmp_path / "notebook", "song")
