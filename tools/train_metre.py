@@ -50,7 +50,7 @@ from rescored.notation.rhythm_net import (  # noqa: E402
 
 CHUNK = 512  # onsets
 POP_SHARE = 0.10  # of the renditions
-HELD_PIECES = 240
+HELD_PIECES = 80
 
 
 # ------------------------------------------------------------------ data

@@ -183,7 +183,7 @@ class Song:
             start = min(begin.min(), beats[0])
             stretch = float(np.exp(random.normal(0.0, 0.15)))
             begin, end, beats = ((x - start) * stretch for x in (begin, end, beats))
-            at, bent = bent_time(beats[down], float(end.max()) + 5.0, random)
+            at, bent = bent_time(beats[down], float(end.max()) + 5.0, random, freedom=0.5)
             begin, end, beats = (np.interp(x, at, bent) for x in (begin, end, beats))
             begin = begin + random.normal(0.0, 0.001 * random.uniform(0.0, 15.0), len(begin))
             kept = random.random(len(begin)) > (random.uniform(0.0, 0.1) if random.random() < 0.5 else 0.0)

@@ -74,11 +74,15 @@ def bent_time(
     downbeats_s: np.ndarray, end_s: float, random: Random, freedom: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Freedom that no score shows, as a map of times (from, to): notes and beats leaned upon or hurried, phrases that
-    surge and linger, breaths before a measure, and now and then another tempo from some measure on."""
-    free = freedom * float(random.beta(1.0, 1.8))
+    surge and linger, breaths before a measure, and now and then another tempo from some measure on.
+
+    From steady playing to the rubato of Romantic piano music, where neighbouring beats differ by a fifth and more
+    (Repp 1992; Grosche, Mueller & Sapp 2010).
+    """
+    free = freedom * float(random.beta(1.1, 1.5))
     at = np.arange(0.0, end_s + 1.0, 0.05)
     rate = np.zeros(len(at))
-    for scale_s, most in ((0.35, 0.14), (1.2, 0.22), (5.0, 0.30)):
+    for scale_s, most in ((0.35, 0.22), (1.0, 0.42), (5.0, 0.35)):
         knots = np.arange(0.0, end_s + 2 * scale_s + 1.0, scale_s)
         rate += np.interp(at, knots, random.normal(0.0, most * free * random.random(), len(knots)))
     if len(downbeats_s) > 12 and random.random() < 0.2:
@@ -109,7 +113,7 @@ def render(piece: Piece, random: Random) -> Rendition | None:
                      seed=int(random.integers(2**31)), melody=melody.astype(bool) if random.random() < 0.8 else None,
                      fermatas_ql=fermatas)
     raw_at, bent = bent_time(played.seconds_at(starts), float(played.offset_s.max()) + 5.0, random,
-                             freedom=0.4 if piece.plain else 1.0)
+                             freedom=0.3 if piece.plain else 1.0)
 
     def seconds_at(places: np.ndarray) -> np.ndarray:
         """Times of places in the score, freedom included."""
