@@ -40,7 +40,7 @@ FIRM = 100.0  # cost of an irregular measure where the user has said where one b
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=6)
+@stage(version=7)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
