@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..music import Floats, Ints
+from .layers import Floats32, normed, weights_in
 
 HIDDEN, HEADS, LAYERS = 32, 4, 4
 REACH = 40  # notes to either side that a note looks at
@@ -27,8 +28,6 @@ PLAIN = 9
 WIDTH = PLAIN + COUNT_BINS * (2 * len(COUNT_LAGS_S) - 1)
 WEIGHTS = Path(__file__).with_name("hand_net.npz")
 
-Floats32 = NDArray[np.float32]
-
 
 def left_odds(onset_s: Floats, offset_s: Floats, pitch: Ints) -> Floats:
     """Log odds that the left hand plays each note; all (n,), sorted by (onset_s, pitch), chords struck at once."""
@@ -36,11 +35,11 @@ def left_odds(onset_s: Floats, offset_s: Floats, pitch: Ints) -> Floats:
     x = describe(onset_s, offset_s, pitch) @ w["in.weight"] + w["in.bias"]
     near = _neighbours(onset_s, offset_s, pitch)
     for k in range(LAYERS):
-        x = x + _attended(_normed(x, w, f"norm{k}") @ w[f"look{k}.weight"], near, w[f"place{k}"], w[f"held{k}"],
+        x = x + _attended(normed(x, w, f"norm{k}") @ w[f"look{k}.weight"], near, w[f"place{k}"], w[f"held{k}"],
                           w[f"nobody{k}"]) @ w[f"mix{k}.weight"]
-        h = np.maximum(_normed(x, w, f"inner{k}") @ w[f"up{k}.weight"] + w[f"up{k}.bias"], 0.0)
+        h = np.maximum(normed(x, w, f"inner{k}") @ w[f"up{k}.weight"] + w[f"up{k}.bias"], 0.0)
         x = x + h @ w[f"down{k}.weight"] + w[f"down{k}.bias"]
-    return np.asarray((_normed(x, w, "norm") @ w["out.weight"] + w["out.bias"])[:, 0], dtype=np.float64)
+    return np.asarray((normed(x, w, "norm") @ w["out.weight"] + w["out.bias"])[:, 0], dtype=np.float64)
 
 
 def describe(onset_s: Floats, offset_s: Floats, pitch: Ints) -> Floats32:
@@ -127,13 +126,6 @@ def _attended(qkv: Floats32, near: _Near, place_bias: Floats32, held: Floats32, 
     return out.reshape(n, HIDDEN)
 
 
-def _normed(x: Floats32, w: dict[str, Floats32], name: str) -> Floats32:
-    centred = x - x.mean(axis=1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
-    return np.asarray(scaled * w[f"{name}.weight"] + w[f"{name}.bias"])
-
-
 @lru_cache(maxsize=1)
 def _weights() -> dict[str, Floats32]:
-    with np.load(WEIGHTS) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
+    return weights_in(WEIGHTS)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..music import Floats
+from .layers import Floats32, normed, weights_in
 
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s
@@ -25,8 +26,6 @@ HEADS = 5
 REACH = 256  # onsets to either side that attention sees
 WAVES_S = 0.2 * 2.0 ** (np.arange(HIDDEN // HEADS // 2) / 2.0)  # of the rotary positions: 0.2 to 36 s
 WEIGHTS = Path(__file__).with_name("rhythm_net.npz")
-
-Floats32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,26 +42,20 @@ def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
     x = np.clip((features - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
     turn = np.exp(2j * np.pi * times_s[:, None] / WAVES_S).astype(np.complex64)
     for k, dilation in enumerate(LAYERS):
-        h = _normed(x) * w[f"norm{k}.weight"] + w[f"norm{k}.bias"]
+        h = normed(x, w, f"norm{k}")
         if dilation:
             x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
         else:
             looked = _attended(np.asarray(h @ w[f"look{k}.weight"], dtype=np.float32), turn)
             x = x + looked @ w[f"mix{k}.weight"]
-    y = np.maximum(_normed(x) * w["norm.weight"] + w["norm.bias"], 0.0) @ w["out.weight"] + w["out.bias"]
+    y = np.maximum(normed(x, w, "norm"), 0.0) @ w["out.weight"] + w["out.bias"]
     tempo = _log_softmax(y[:, 3:]).reshape(len(y), len(METRES), len(PERIODS_S))
     return Reading(_log_softmax(y[:, :3]), tempo)
 
 
 @lru_cache(maxsize=1)
 def _weights() -> dict[str, Floats32]:
-    with np.load(WEIGHTS) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
-
-
-def _normed(x: Floats32) -> Floats32:
-    centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5))
+    return weights_in(WEIGHTS)
 
 
 def _shifted(x: Floats32, by: int) -> Floats32:

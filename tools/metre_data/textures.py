@@ -41,6 +41,11 @@ def beat_ql(bar: Bar) -> float:
     return 4.0 / bar.denominator * (3 if compound else 1)
 
 
+def _without_unisons(notes: list[Note]) -> list[Note]:
+    """A key that is struck twice at once is struck once, as the later of the list has it."""
+    return list({(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}.values())
+
+
 def is_compound(bar: Bar) -> bool:
     """Whether beats divide in three."""
     return bar.denominator >= 8 and bar.numerator % 3 == 0
@@ -367,8 +372,7 @@ def arranged(sheet: Sheet, random: Random) -> Piece:
         notes += left_hand(Harmony(chords), sheet.bars, sheet.end_ql, random)
     else:
         notes += _broken(others, sheet.bars, sheet.end_ql, random)
-    merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
-    return Piece(sheet.name, list(merged.values()), sheet.bars, sheet.end_ql)
+    return Piece(sheet.name, _without_unisons(notes), sheet.bars, sheet.end_ql)
 
 
 def _broken(rows: list[tuple[float, float, int]], bars: list[Bar], end: float, random: Random) -> list[Note]:
@@ -596,8 +600,7 @@ def prelude(chords: list[Chord], metre: tuple[int, int], random: Random) -> Piec
                 if full_chords:
                     under = harmony.above(bar.ql + at, last_top - 12, 3)
                     notes += [(bar.ql + at, length, p, False) for p in under if p < last_top]
-    merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
-    return Piece("prelude", list(merged.values()), bars, end)
+    return Piece("prelude", _without_unisons(notes), bars, end)
 
 
 CELLS = {  # rhythms of a beat, in beats, with their weights
@@ -731,8 +734,7 @@ def counterpoint(chords: list[Chord], metre: tuple[int, int], random: Random) ->
                     pitch = min(tones, key=lambda t, goal=pitch: abs(t - goal))
                 pitch = int(np.clip(pitch, registers[voice] - 9, registers[voice] + 10))
                 notes.append((ql, length, pitch, voice == 0))
-    merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
-    return Piece("counterpoint", list(merged.values()), bars, end)
+    return Piece("counterpoint", _without_unisons(notes), bars, end)
 
 
 def medley(sections: list[Piece], random: Random) -> Piece:
@@ -791,8 +793,7 @@ def thickened(piece: Piece, random: Random) -> Piece:
         elif m and full and d >= least:
             under = ((12,), (12, 5), (4, 7, 12), (3, 8, 12))[int(random.integers(0, 4))]
             notes += [(o, d, p - k, False) for k in under]
-    merged = {(round(o, 4), p): (o, d, p, m) for o, d, p, m in notes}
-    return replace(piece, notes=list(merged.values()))
+    return replace(piece, notes=_without_unisons(notes))
 
 
 def articulated(piece: Piece, random: Random) -> Piece:
