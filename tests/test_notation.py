@@ -189,7 +189,7 @@ def for_two_hands(draw):
 
 
 @settings(max_examples=50, deadline=None)
-@given(for_two_hands(), st.sampled_from(["2/4", "3/4", "4/4"]), st.sampled_from([0.95, 1.0]))
+@given(for_two_hands(), st.sampled_from(["2/4", "3/4", "4/4", "6/8"]), st.sampled_from([0.95, 1.0]))
 def test_two_hands_played_without_deviation_come_back(hands, metre, held):
     right, left = hands
     grid = grid_of(metre, beats=14)

@@ -39,6 +39,8 @@ EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
 GRACE_SEMITONES = 12  # ... and lies this near; what is farther is a chord that was not struck quite at once
 UNREACHABLE = -1e9
+MACHINE_S, MACHINE_ONSETS = 0.005, 4  # so near their slots lie so many onsets only if a program plays
+EXACTNESS = (0.15, 1.0)  # of a machine and of a pianist, as a share of the usual spread
 WIDE_TRIPLET_GAIN = 0.35  # share of the squared deviations that may be left
 
 
@@ -79,7 +81,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=3)
+@stage(version=4)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -190,16 +192,22 @@ def _places(
     mixed = (classes[:, None] == MIXED) | (classes[None, :] == MIXED)
     switch = np.where(mixed, weights.switch_one_hand, weights.switch) * (classes[:, None] != classes[None, :])
     move = switch + weights.change * differs
-    exactness = 1.0
-    for _ in range(2):  # the first reading tells how exact the player is
+
+    def read(exactness: float) -> tuple[Ints, Ints]:
+        """Slots of every cluster and how many its beat has, if the player is so exact."""
         w = np.array([
             weights.deviation_s * exactness, weights.deviation_rel * exactness, weights.drift_s * exactness,
             weights.drift_rel * exactness, weights.worst, weights.collide, weights.repeat, weights.beat_filled,
             weights.ornament_s])
         fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
         path = _habitual_path(fit, prior, move, weights.habit)
-        exactness = _exactness(times_s, beats_s, beat, slot[row, path[beat]] / slots[path[beat]], weights)
-    place = np.asarray(ticks[beat] + slot[row, path[beat]] * length // slots[path[beat]])
+        return slot[row, path[beat]], slots[path[beat]]
+
+    slot, of = read(EXACTNESS[0])
+    if not _by_machine(times_s, beats_s, beat, slot / of):
+        slot, of = read(EXACTNESS[1])  # a first reading tells how exact the player is
+        slot, of = read(_exactness(times_s, beats_s, beat, slot / of, weights))
+    place = np.asarray(ticks[beat] + slot * length // of)
     return place if settings.triplets == "no" else _wide_triplets(place, times_s, beats_s, ticks, cut)
 
 
@@ -226,17 +234,29 @@ def _wide_triplets(place: Ints, times_s: Floats, beats_s: Floats, ticks: Ints, c
     return place
 
 
-def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:
-    """How far onsets inside beats lie from their slots, as a share of the usual spread: 0.15 (a machine)
-    to 1 (a pianist). Three quarters of normal deviations are below 1.15 standard deviations."""
+def _off(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats) -> tuple[Floats, Floats]:
+    """How far onsets inside beats lie from their slots, in seconds, and how long these beats are."""
     within = (part > 0) & (part < 1)
-    if within.sum() < 4:
-        return 0.7  # hardly any
     period_s = np.diff(beats_s)[beat]
-    deviation_s = np.abs(times_s - beats_s[beat] - part * period_s)
+    return np.abs(times_s - beats_s[beat] - part * period_s)[within], period_s[within]
+
+
+def _by_machine(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats) -> bool:
+    """Whether onsets lie on their slots as no one plays them; taken so by chance they would lie anywhere
+    between two, and slots are 35 ms apart or more."""
+    deviation_s, _ = _off(times_s, beats_s, beat, part)
+    return len(deviation_s) >= MACHINE_ONSETS and bool(np.quantile(deviation_s, 0.9) < MACHINE_S)
+
+
+def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:
+    """How far onsets inside beats lie from their slots, as a share of the usual spread. Three quarters of
+    normal deviations are below 1.15 standard deviations."""
+    deviation_s, period_s = _off(times_s, beats_s, beat, part)
+    if len(deviation_s) < 4:
+        return 0.7  # hardly any
     usual_s = np.hypot(weights.deviation_s, weights.deviation_rel * period_s)
-    likely = np.quantile((deviation_s / usual_s)[within], 0.75) / 1.15
-    return float(np.clip(weights.looseness * likely, 0.15, 1.0))
+    likely = np.quantile(deviation_s / usual_s, 0.75) / 1.15
+    return float(np.clip(weights.looseness * likely, *EXACTNESS))
 
 
 def _habitual_path(fit: Floats, prior: Floats, move: Floats, habit: float) -> Ints:
