@@ -13,14 +13,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from . import room
-from .errors import SettingsError
+from .errors import SettingsError, on_disk
 
 COPY_KEPT_S = 3600.0  # how long a machine keeps its copy of a bucket's file unread
+
+
+def kept_here() -> AbstractContextManager[None]:
+    """What the folder of results refuses is said in words."""
+    return on_disk("the results", "let RESCORED_STORE name another folder")
 
 
 def default_address() -> str:
@@ -43,7 +48,8 @@ class Bucket:
     """Files by name (`a/b.json`, always with slashes). Whoever reads one sees it whole or not at all.
 
     `folder` is where they lie, if that is on this machine, else None. Methods raise FileNotFoundError
-    for a file that is not there and another OSError where the bucket cannot be reached.
+    for a file that is not there and another OSError where the bucket cannot be reached; RescoredError where a
+    folder cannot be written to.
     """
 
     def __init__(self, address: str | Path | None = None):
@@ -84,18 +90,19 @@ class Bucket:
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A file on this machine, to be written (and read), which at the end is in the place of `name`."""
         path = self.folder / name if self.folder else None
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent if path else self._copies, suffix=".part")
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                yield file
+        with kept_here():
             if path:
-                Path(aside).replace(path)
-            else:
-                self.put(name, Path(aside))
-        finally:
-            Path(aside).unlink(missing_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(dir=path.parent if path else self._copies, suffix=".part")
+            try:
+                with os.fdopen(handle, "w+b") as file:
+                    yield file
+                if path:
+                    Path(aside).replace(path)
+                else:
+                    self.put(name, Path(aside))
+            finally:
+                Path(aside).unlink(missing_ok=True)
 
     def put(self, name: str, source: Path) -> None:
         """Make or replace a file with the content of one on this machine."""
@@ -103,10 +110,8 @@ class Bucket:
             with _reached():
                 self._fs.put_file(str(source), self._there(name))
             return
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, aside := path.with_name(f"{path.name}.{os.getpid()}.part"))
-        aside.replace(path)
+        with self.writing(name) as file, source.open("rb") as content:  # under a name of its own: threads may race
+            shutil.copyfileobj(content, file, room.BLOCK)
 
     def copy(self, name: str, to: str) -> None:
         """Make or replace a file with the content of another."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from .errors import SettingsError
 
 
-def number(name: str, default: float) -> float:
+def number(name: str, default: float, *, least: float = 0) -> float:
     """The value of an environment variable, or `default` where it is unset or empty; raises SettingsError."""
     given = os.environ.get(name) or default
     try:
-        return float(given)
-    except ValueError as error:
-        raise SettingsError(f"{name} is {given!r}, which is no number.", "Correct or unset it.") from error
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise SettingsError(f"{name} is {given!r}, which is no number from {least:g} on.", "Correct or unset it.")
+    return value

@@ -1,5 +1,14 @@
 """What users can get wrong, said in their words. Anything else is a bug and keeps its traceback."""
 
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
 
 class RescoredError(Exception):
     """Base of all errors that a user can act on: what happened, then what to do about it."""
@@ -48,6 +57,24 @@ class LimitReached(RescoredError):
     def retry_s(self) -> float | None:
         """Seconds after which the same request may be granted; None = it never will."""
         return self.args[2]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def on_disk(what: str, elsewhere: str) -> Iterator[None]:
+    """A disk that is full, or a folder where nothing may be written, is said to be so.
+
+    `what` was to be written; `elsewhere` says how to have it written in another place. Other errors go through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            problem = f"There is no room on the disk for {what} ({error.strerror})."
+            raise RescoredError(problem, f"Free some space, or {elsewhere}.") from error
+        if error.errno in _CLOSED:
+            problem = f"The folder for {what} cannot be used ({error.strerror})."
+            raise RescoredError(problem, f"{elsewhere[0].upper()}{elsewhere[1:]}.") from error
+        raise
 
 
 class Cancelled(Exception):

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .environment import number
 from .errors import ModelUnavailable, SettingsError
 
 T = TypeVar("T")
@@ -171,7 +172,7 @@ def load_once(name: str, loader: Callable[[], T]) -> T:
 def _restart_timer(place: _Place) -> None:
     if place.timer is not None:
         place.timer.cancel()
-    idle_s = float(os.environ.get("RESCORED_IDLE_S", "900"))
+    idle_s = number("RESCORED_IDLE_S", 900)
     if idle_s > 0:
         place.timer = threading.Timer(idle_s, _let_go, [[place]])
         place.timer.daemon = True

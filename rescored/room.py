@@ -9,19 +9,18 @@ The files lie in `TMPDIR`, else in /var/tmp (which is a disk also where /tmp is 
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RescoredError
+from .errors import on_disk
 
 SPILL_BYTES = 96 << 20  # four and a half minutes of stereo
 BLOCK = 1 << 20  # samples at a time
@@ -36,7 +35,7 @@ def zeros(shape: tuple[int, ...]) -> Samples:
     size = 4 * int(np.prod(shape))
     if size < SPILL_BYTES:
         return np.zeros(shape, dtype=np.float32)
-    with disk_space(), tempfile.TemporaryFile(prefix="rescored", dir=folder()) as file:
+    with kept_aside(), tempfile.TemporaryFile(prefix="rescored", dir=folder()) as file:
         if _ALLOCATE:
             _ALLOCATE(file.fileno(), 0, size)  # else a full disk would kill the process at some later write
         else:
@@ -44,21 +43,14 @@ def zeros(shape: tuple[int, ...]) -> Samples:
         return np.ndarray(shape, np.float32, mmap.mmap(file.fileno(), size))
 
 
+def kept_aside() -> AbstractContextManager[None]:
+    """What the folder of long sounds refuses is said in words."""
+    return on_disk("the recording", "let TMPDIR name another folder")
+
+
 def aside() -> IO[bytes]:
     """A nameless file for bytes on their way, in memory while they are few."""
     return tempfile.SpooledTemporaryFile(SPILL_BYTES, prefix="rescored", dir=folder())
-
-
-@contextmanager
-def disk_space() -> Iterator[None]:
-    """A disk that is full is said to be so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise RescoredError(f"The recording finds no room on the disk ({error.strerror}).",
-                            "Free some space, or let TMPDIR name a folder on a larger disk.") from error
 
 
 def blocks(samples: Samples, size: int = 0) -> Iterator[tuple[int, Samples]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import codec
-from .bucket import Bucket
+from .bucket import Bucket, kept_here
 from .environment import number
 from .music import Audio, Stems
 
@@ -64,7 +64,7 @@ class Store:
                 return self._memory[key][1]
         name = name_of(key, kind)
         try:
-            with self._open(name, kind) as file:
+            with kept_here(), self._open(name, kind) as file:
                 self.bucket.touch(name)  # least recently used goes first
                 value = codec.read(file, kind)
                 size = file.seek(0, io.SEEK_END)

@@ -53,6 +53,14 @@ def test_it_answers_without_loading_what_is_heavy(arguments):
     assert done.stdout
 
 
+def test_who_reads_its_first_line_only_sees_no_traceback():
+    code = "import sys; from rescored.cli import main; sys.exit(main(['settings']))"
+    done = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdout.close()
+    assert done.stderr.read() == b""
+    assert done.wait() == 0
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
@@ -142,6 +150,17 @@ def test_one_bad_input_does_not_stop_the_others(song, tmp_path, capsys):
     assert transcribed(tmp_path / "out") == files_of("song", "other")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines if not line.startswith(" ")] == ["failed", "done", "failed", "done"]
+
+
+@pytest.mark.parametrize("where", ["store", "out"])
+def test_a_folder_that_takes_nothing_is_said_in_words(where, song, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "out" / "song.musicxml").mkdir(parents=True)
+    monkeypatch.setenv("RESCORED_STORE", str(tmp_path / ("file" if where == "store" else "store")))
+    out = tmp_path / ("out" if where == "out" else "elsewhere")
+    assert main(["transcribe", str(song), "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "cannot be used" in said.out and "Traceback" not in said.err
 
 
 def test_inputs_of_one_name_do_not_overwrite_each_other(song, tmp_path):

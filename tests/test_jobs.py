@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from media import scale
 
 from rescored.errors import Cancelled, InputError, LinkError, RescoredError
@@ -292,3 +293,37 @@ def test_a_passage_of_a_performance_sounds_from_its_begin(tmp_path: Path) -> Non
     first_s = min(note["onset_s"] for note in json.loads((folder / "song.json").read_text())["notes"])
     assert tracks["begin_s"] == 4.0 and 4.0 <= first_s < 4.6
     assert 5.0 <= tracks["duration_s"] < 8.0, "the passage and its last note's sound"
+
+
+def test_a_disk_that_takes_nothing_is_said_in_words_and_no_worker_is_lost(tmp_path: Path, recording: Path) -> None:
+    jobs = Jobs(tmp_path / "store", lambda desk: None)
+    (results := tmp_path / "store" / "results").write_text("a file where a folder should be")
+    with pytest.raises(RescoredError, match="cannot be used") as refused:
+        jobs.result(jobs.submit(recording, {}))
+    assert "RESCORED_STORE" in refused.value.remedy
+    results.unlink()
+    jobs.result(jobs.submit(recording, {}))
+
+
+def test_a_history_that_cannot_be_written_loses_no_worker_and_no_end(tmp_path: Path, recording: Path) -> None:
+    full = threading.Event()
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(full.is_set())}")
+
+    sa.event.listen(sa.Engine, "begin", begin)
+    try:
+        steps = Steps()
+        jobs = Jobs(tmp_path / "store", steps)
+        job = jobs.submit(recording, {}, title="one")
+        until(lambda: jobs.snapshot(job).fraction == 0.5)
+        full.set()
+        steps.go.set()
+        jobs.result(job)
+        with pytest.raises(RescoredError, match="list of transcriptions cannot be written"):
+            jobs.submit(recording, {}, title="two")
+        full.clear()
+        jobs.result(jobs.submit(recording, {}, title="three"))
+        assert steps.finished == ["one", "three"]
+    finally:
+        sa.event.remove(sa.Engine, "begin", begin)

@@ -12,11 +12,12 @@ import gradio as gr
 import pytest
 from starlette.testclient import TestClient
 
-from rescored.errors import LimitReached
+from rescored.errors import LimitReached, SettingsError
 from rescored.service.fair import FairQueue
 from rescored.service.jobs import Desk, Jobs
 from rescored.service.limits import UNLIMITED, USERS_AN_ADDRESS, Allowance, Limits, in_words
 from rescored.settings import Settings
+from rescored.ui import server
 from rescored.ui.server import create_app
 
 
@@ -142,6 +143,22 @@ def test_the_environment_sets_the_limits(monkeypatch):
     monkeypatch.delenv("RESCORED_MAX_MB", raising=False)
     assert Allowance.from_environment() == Allowance(7, 2, 200, 1.5, 500)
     assert Allowance().jobs_an_hour == 10
+
+
+@pytest.mark.parametrize("given", ["ten", "nan", "inf", "-1"])
+def test_what_is_no_number_is_refused_in_words(given, monkeypatch):
+    monkeypatch.setenv("RESCORED_MAX_MB", given)
+    with pytest.raises(SettingsError, match="RESCORED_MAX_MB"):
+        Allowance.from_environment()
+
+
+@pytest.mark.parametrize(("name", "given"), [("RESCORED_STORE", __file__), ("RESCORED_SLOTS", "0"), ("PORT", "http")])
+def test_a_server_that_cannot_begin_says_why(name, given, monkeypatch, tmp_path):
+    monkeypatch.setattr(server.telemetry, "set_up", lambda: None)
+    monkeypatch.setenv("RESCORED_STORE", str(tmp_path))
+    monkeypatch.setenv(name, given)
+    with pytest.raises(SystemExit, match=f"rescored: .*{name}"):
+        server.main()
 
 
 def test_counts_that_cannot_be_had_refuse_nobody(recording, tmp_path):

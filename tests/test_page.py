@@ -325,6 +325,9 @@ def test_programs_can_call_the_whole_thing(server: Server, recording: Path) -> N
     assert any(status["state"] == "running" and status["text"] for status, _ in job.outputs()[:-1])
     with pytest.raises(Exception, match=r"Did you mean quantise\.finest"):
         client.predict(recording=handle_file(recording), settings={"quantise.fines": 8}, api_name="/transcribe")
+    for wrong in ([1], "{"):
+        with pytest.raises(Exception, match=r"no settings.*section\.name"):
+            client.predict(recording=handle_file(recording), settings=wrong, api_name="/transcribe")
     assert {"name", "default", "help", "takes"} <= set(client.predict(api_name="/settings")[0])
 
 

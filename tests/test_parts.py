@@ -148,6 +148,17 @@ def test_what_cannot_be_arranged_is_said(text, problem):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("instrument", ["", "piano=glockenspiel", "piano=baritone sax", "piano=clarinet in Eb"])
+@pytest.mark.parametrize("transpose", [-24, 0, 24])
+def test_any_pitch_can_be_written(instrument, transpose, musicxml_4):
+    notes = tuple(Note(f"n{p}", p / 4, p / 4 + 0.2, p, 64, part="piano") for p in range(128))
+    score = score_of(Performance(notes, (PIANO,)), transpose=transpose, instruments=instrument)
+    musicxml_4.assertValid(etree.fromstring(to_musicxml(score).encode()))
+    assert all((n.pitch - int(n.id[1:]) - transpose) % 12 == 0 for n in score.notes)
+    if not instrument and not transpose:
+        assert {int(n.id[1:]) for n in score.notes if n.pitch != int(n.id[1:])} == set(range(14))
+
+
 def test_without_wishes_nothing_is_moved():
     played = band(VOICE, PIANO)
     arranged = arrange(played, settings=Settings().score)

@@ -140,7 +140,7 @@ def test_a_job_that_is_not_done_cannot_be_changed(jobs: Jobs) -> None:
     ({"revision": 0, "edits": [], "settings": {"score.nothing": 1}, "page": 1, "layout": "score"}, 400),
     ({"revision": 0, "edits": [], "settings": {}, "page": 1, "layout": "../.."}, 400),
     ({"revision": 0, "edits": [], "settings": {}, "page": -4, "layout": "score"}, 200),
-    ([], 400), ({"revision": {}}, 400), ("x" * 9 * 2**20, 413)])
+    ([], 400), ({"revision": {}}, 400), ({"revision": float("inf")}, 400), ("x" * 9 * 2**20, 413)])
 def test_what_the_route_answers(jobs: Jobs, job: str, client: TestClient, body: Any, status: int) -> None:
     answer = client.post(f"/jobs/{job}/changes", content=json.dumps(body))
     assert answer.status_code == status

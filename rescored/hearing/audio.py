@@ -64,7 +64,7 @@ def decode(recording: Recording, *, settings: AudioSettings, report: Report = si
     # Half a second more than is allowed: enough to see that it is too long, and room for an encoder's padding.
     longest_s = min(wanted_s, limit_s + 0.5)
     frames, channels, peak = 0, 1, 0.0
-    with room.disk_space(), room.aside() as kept:
+    with room.kept_aside(), room.aside() as kept:
         with _Decoder(recording.path, settings.start_s, longest_s, patience_s=60 + limit_s) as decoder:
             for block in _resampled(decoder):
                 kept.write(block.tobytes())

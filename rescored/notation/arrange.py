@@ -12,16 +12,18 @@ from ..stage import Report, silent, stage
 from .instruments import FAMILIES, Instrument, abbreviation_of, family_of, find_instrument, instrument_of
 
 WIDE = 28  # semitones: what is wider is written on two staves where the instrument has them
+LOWEST, HIGHEST = 14, 129  # D0, A9: MusicXML numbers octaves 0..9, and C0 may be a B sharp of the one below
 OCTAVES = (0, -1, 1, -2, 2, -3, 3)  # in the order in which they are tried
 
 
-@stage(version=1)
+@stage(version=2)
 def arrange(performance: Performance, *, settings: ScoreSettings, report: Report = silent) -> Performance:
     """The performance as it is to be written: the same notes at the same times.
 
     Pitches are moved by `settings.transpose` semitones, drums apart. A part that `settings.instruments`
-    gives to another instrument is moved by the octaves that leave fewest notes beyond its range. Parts
-    come in score order. Raises SettingsError for an instrument or a part that there is not.
+    gives to another instrument is moved by the octaves that leave fewest notes beyond its range. What no score
+    can show (below 18 Hz, where nobody hears a pitch) is written in another octave. Parts come in score order.
+    Raises SettingsError for an instrument or a part that there is not.
     """
     players = _players(settings.instruments, performance.parts)
     pitches: dict[str, list[int]] = {part.id: [] for part in performance.parts}
@@ -42,10 +44,12 @@ def arrange(performance: Performance, *, settings: ScoreSettings, report: Report
             tablature_only=settings.tablature == "only",
             lowest=known.lowest if known and moved else 0, highest=known.highest if known and moved else 127))
     drums = {part.id for part in parts if part.percussion}
+    limits = {p.id: (LOWEST + max(p.transpose, 0), min(HIGHEST + p.transpose, 127)) for p in parts}
 
     def moved_by(notes: Sequence[Note]) -> tuple[Note, ...]:
         return tuple(
-            n if n.part in drums else replace(n, pitch=_within(n.pitch + settings.transpose + 12 * octaves[n.part]))
+            n if n.part in drums else
+            replace(n, pitch=_within(limits[n.part], n.pitch + settings.transpose + 12 * octaves[n.part]))
             for n in notes)
 
     order = sorted(parts, key=lambda part: FAMILIES.index(part.family))
@@ -80,10 +84,7 @@ def _played_on(part: Part, instrument: Instrument, pitches: Sequence[int]) -> Pa
     return Part(part.id, instrument.name, instrument.program, staves=2 if instrument.staves == 2 and wide else 1)
 
 
-def _within(pitch: int) -> int:
-    """The pitch, in the nearest octave that MIDI has."""
-    while pitch > 127:
-        pitch -= 12
-    while pitch < 0:
-        pitch += 12
-    return pitch
+def _within(limits: tuple[int, int], pitch: int) -> int:
+    """The pitch, in the nearest octave within these limits."""
+    lowest, highest = limits
+    return pitch + 12 * max(-((pitch - lowest) // 12), 0) - 12 * max(-((highest - pitch) // 12), 0)

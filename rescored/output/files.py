@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ..errors import InputError
+from ..errors import InputError, on_disk
 from ..music import Audio, Score, Stems, Transcription
 from ..room import BLOCK, aside, blocks, loudest
 from .contract import from_json, to_json
@@ -37,7 +37,7 @@ def save(
     Kinds: "musicxml", "mxl", "midi" (as performed), "score_midi" (as written), "pdf", "json"; where there is a
     lead sheet "lead" and "lead_pdf"; with `stems` "stems", a folder of FLAC files, and with `parts` "parts", a
     folder with the MusicXML and PDF of each part. Each file is written aside and renamed: none is ever half
-    there. `name` is made safe by `safe_name`.
+    there. `name` is made safe by `safe_name`. Raises `RescoredError` where the folder cannot be written to.
     """
     from .engraving import to_pdfs
     from .musicxml import to_musicxml, to_mxl
@@ -59,19 +59,20 @@ def save(
     if lead:
         contents |= {"lead": (".lead.musicxml", lead.encode()), "lead_pdf": (".lead.pdf", lead_pdf[0])}
     of_parts = part_files(transcription.score) if parts else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: _write(folder / f"{name}{ending}", content) for kind, (ending, content) in contents.items()}
-    if stems and transcription.stems:
-        paths["stems"] = folder / f"{name}.stems"
-        paths["stems"].mkdir(exist_ok=True)
-        for stem, audio in transcription.stems.audio.items():
-            with _writing(paths["stems"] / f"{safe_name(stem)}.flac") as flac:
-                _write_flac(audio, flac)
-    if of_parts:
-        paths["parts"] = folder / f"{name}.parts"
-        paths["parts"].mkdir(exist_ok=True)
-        for file, content in of_parts.items():
-            _write(paths["parts"] / file, content)
+    with on_disk("the files", "choose another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {kind: _write(folder / f"{name}{ending}", content) for kind, (ending, content) in contents.items()}
+        if stems and transcription.stems:
+            paths["stems"] = folder / f"{name}.stems"
+            paths["stems"].mkdir(exist_ok=True)
+            for stem, audio in transcription.stems.audio.items():
+                with _writing(paths["stems"] / f"{safe_name(stem)}.flac") as flac:
+                    _write_flac(audio, flac)
+        if of_parts:
+            paths["parts"] = folder / f"{name}.parts"
+            paths["parts"].mkdir(exist_ok=True)
+            for file, content in of_parts.items():
+                _write(paths["parts"] / file, content)
     return paths
 
 

@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from ..bucket import kept_here
+from ..errors import RescoredError
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 UNFINISHED = ("queued", "running")
@@ -87,12 +91,14 @@ _UPGRADE_LOCK = 7316  # any number, for PostgreSQL's advisory lock
 class History:
     """Orders, their last snapshots and timings; and how long each stage takes on this machine.
 
-    `place` is the file of an SQLite database, or the URL of any.
+    `place` is the file of an SQLite database, or the URL of any. Whatever writes raises RescoredError where the file
+    cannot be written.
     """
 
     def __init__(self, place: Path | str):
         if isinstance(place, Path):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            with kept_here():
+                place.parent.mkdir(parents=True, exist_ok=True)
             self._file: Path | None = place
             self._engine = sa.create_engine(f"sqlite:///{place}", connect_args={"timeout": 30})
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
@@ -125,7 +131,7 @@ class History:
 
     def add_timing(self, job: str, stage: str, seconds: float) -> None:
         """Keep how long a stage of this job took (summed over its runs)."""
-        with self._engine.begin() as db:
+        with self._writing() as db:
             row = db.execute(sa.select(_jobs.c.timings).where(_jobs.c.job == job)).first()
             if row:
                 timings = json.loads(row[0])
@@ -186,14 +192,14 @@ class History:
 
     def hold(self, job: str, name: str) -> None:
         """Note that a job needs the sound of this name in the store."""
-        with self._engine.begin() as db:
+        with self._writing() as db:
             mine = (_held.c.job == job) & (_held.c.name == name)
             if not db.execute(sa.select(_held).where(mine)).first():
                 db.execute(sa.insert(_held).values(job=job, name=name))
 
     def release(self, job: str) -> list[str]:
         """Forget which sounds a job needs; those that no other job needs either."""
-        with self._engine.begin() as db:
+        with self._writing() as db:
             names = [row[0] for row in db.execute(sa.select(_held.c.name).where(_held.c.job == job))]
             db.execute(sa.delete(_held).where(_held.c.job == job))
             still = {row[0] for row in db.execute(sa.select(_held.c.name).where(_held.c.name.in_(names)))}
@@ -206,7 +212,7 @@ class History:
 
     def set_pace(self, stage: str, seconds_a_minute: float) -> None:
         """Keep a stage's figure."""
-        with self._engine.begin() as db:
+        with self._writing() as db:
             if not db.execute(sa.update(_pace).where(_pace.c.stage == stage)
                               .values(seconds_a_minute=seconds_a_minute)).rowcount:
                 db.execute(sa.insert(_pace).values(stage=stage, seconds_a_minute=seconds_a_minute))
@@ -216,8 +222,20 @@ class History:
         self._engine.dispose()
 
     def _do(self, statement: Any) -> None:
-        with self._engine.begin() as db:
+        with self._writing() as db:
             db.execute(statement)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """A transaction. Raises RescoredError where the disk of an SQLite file takes nothing."""
+        try:
+            with self._engine.begin() as db:
+                yield db
+        except OperationalError as error:
+            if self._file is None:
+                raise
+            raise RescoredError(f"The list of transcriptions cannot be written ({error.orig}).",
+                                "Free some space, or let RESCORED_STORE name another folder.") from error
 
     def _rows(self, statement: Any) -> list[Any]:
         with self._engine.connect() as db:
@@ -230,7 +248,7 @@ class History:
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self._alone(), self._engine.begin() as db:
+        with self._alone(), self._writing() as db:
             if db.dialect.name == "postgresql":
                 db.execute(sa.text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
             config.attributes["connection"] = db
@@ -241,7 +259,7 @@ class History:
         if self._file is None:
             yield
             return
-        with self._file.with_suffix(".lock").open("w") as lock:
+        with kept_here(), self._file.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

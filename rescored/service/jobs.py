@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..bucket import Bucket, default_folder
+from ..bucket import Bucket, default_folder, kept_here
 from ..errors import Cancelled, InputError, LinkError, RescoredError
 from ..hearing.links import is_link
 from ..music import Edit
@@ -48,7 +48,8 @@ class Desk:
         self.order, self.history, self.sounds = order, jobs.history, jobs.sounds
         self._limit_s, self._began = limit_s, time.monotonic()
         self.folder = jobs.job_folder(order.job)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with kept_here():
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.cancelled = threading.Event()
         self._jobs, self._bucket = jobs, jobs.bucket
         self._published: dict[Path, tuple[int, int]] = {}
@@ -108,7 +109,8 @@ class BaseJobs(ABC):
                  limits: Limits | None = None):
         self.bucket = bucket if isinstance(bucket, Bucket) else Bucket(bucket)
         self.home = self.bucket.folder or default_folder()  # what this machine keeps for itself
-        self.home.mkdir(parents=True, exist_ok=True)
+        with kept_here():
+            self.home.mkdir(parents=True, exist_ok=True)
         self.history = history or History.of_environment(self.home)
         self.limits = limits or Limits(UNLIMITED)
         self.sounds = Sounds(self.bucket, self.history)
@@ -337,7 +339,8 @@ class Jobs(BaseJobs):
 
     def _first_here(self) -> bool:
         """Whether no other process serves this folder: if one does, unfinished jobs are its own."""
-        self._lock_file = (self.home / "lock").open("w")
+        with kept_here():
+            self._lock_file = (self.home / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -351,8 +354,12 @@ class Jobs(BaseJobs):
                 return
             self._live[job] = snapshot
             order = self.history.order(job)
+            try:
+                self.change(job, state="queued")
+            except RescoredError:
+                del self._live[job]
+                raise
             self._waiting.append(job, order.owner if order else "")
-            self.change(job, state="queued")
             self._renumber()
             if len(self._workers) < self._slots:
                 worker = threading.Thread(target=self._serve, name=f"rescored-{len(self._workers)}", daemon=True)
@@ -360,26 +367,33 @@ class Jobs(BaseJobs):
                 worker.start()
 
     def _serve(self) -> None:
-        """A worker: takes the next job, for ever."""
+        """A worker: takes the next job, for ever, whatever becomes of any."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._waiting))
                 job = self._waiting.pop()
-                order = self.history.order(job)
-                if order is None:
-                    self._live.pop(job, None)
+                try:
+                    desk = self._begin(job)
+                except Exception as error:
+                    self._end(job, self._failure(job, error))
                     continue
-                desk = self._desks[job] = Desk(self, order)
-                self.change(job, state="running", place=0)
-                self._renumber()
+            if desk is None:
+                continue
             ending = self._do(desk)
             desk.leave()
             with self._changed:
-                self.change(job, **ending)
-                del self._desks[job]
-                del self._live[job]
-                if self.history.order(job) is None:  # it was deleted meanwhile
-                    self.clear(job)
+                self._end(job, ending)
+
+    def _begin(self, job: str) -> Desk | None:
+        """The desk for a job that waits no more; None if it was deleted meanwhile."""
+        order = self.history.order(job)
+        if order is None:
+            self._live.pop(job, None)
+            return None
+        desk = self._desks[job] = Desk(self, order)
+        self.change(job, state="running", place=0)
+        self._renumber()
+        return desk
 
     def _do(self, desk: Desk) -> dict[str, Any]:
         try:
@@ -387,13 +401,28 @@ class Jobs(BaseJobs):
             desk.publish()
         except Cancelled:
             return {"state": "cancelled"}
-        except RescoredError as error:
-            return {"state": "failed", "problem": error.problem, "remedy": error.remedy}
-        except Exception:  # a bug: the log has it, the user hears that it is not their fault
-            log.exception("job failed in stage %s", self.snapshot(desk.order.job).stage)
-            return {"state": "failed", "problem": "rescored made a mistake and had to stop.",
-                    "remedy": "What was finished is kept; other settings may get further."}
+        except Exception as error:
+            return self._failure(desk.order.job, error)
         return {"state": "done", "fraction": 1.0, "left_s": 0.0, "text": ""}
+
+    def _failure(self, job: str, error: Exception) -> dict[str, Any]:
+        """What its user hears of a job that failed; of a bug the log has all, they that it is not their fault."""
+        if isinstance(error, RescoredError):
+            return {"state": "failed", "problem": error.problem, "remedy": error.remedy}
+        log.error("job failed in stage %s", self.snapshot(job).stage, exc_info=error)
+        return {"state": "failed", "problem": "rescored made a mistake and had to stop.",
+                "remedy": "What was finished is kept; other settings may get further."}
+
+    def _end(self, job: str, ending: dict[str, Any]) -> None:
+        self._desks.pop(job, None)
+        try:
+            self.change(job, **ending)
+        except RescoredError as error:  # the history cannot be written: the end stays here for those who watch
+            log.error("%s", error)
+            return
+        del self._live[job]
+        if self.history.order(job) is None:  # it was deleted meanwhile
+            self.clear(job)
 
     def change(self, job: str, **changes: Any) -> None:
         with self._changed:

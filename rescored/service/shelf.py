@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from ..bucket import kept_here
 from ..codec import fingerprint
 from ..music import Audio, BeatGrid, Performance, Stems
 from ..output.engraving import Engraving
@@ -87,13 +88,14 @@ def put_pages(folder: Path, layout: str) -> None:
     musicxml = (folder / f"{SONG}.musicxml").read_text(encoding="utf-8")
     engraving = Engraving(musicxml, adjustPageHeight=True, **LAYOUTS[layout])
     folder = folder / layout
-    folder.mkdir(exist_ok=True)
     page_of: dict[str, int] = {}
     sizes: list[tuple[float, float]] = []
     for page in range(1, engraving.pages + 1):
         svg = engraving.svg(page)
         sizes += [(float(w), float(h)) for w, h in _VIEW_BOX.findall(svg[:400])]
-        (folder / f"{page}.svg").write_text(svg, encoding="utf-8")
+        with kept_here():
+            folder.mkdir(exist_ok=True)
+            (folder / f"{page}.svg").write_text(svg, encoding="utf-8")
         for element in _NOTE.findall(svg):
             page_of.setdefault(note_id_of(element), page)
     _write(folder / "index.json", {"pages": sizes, "page_of": page_of})
@@ -110,5 +112,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     """Written aside and renamed: a page never reads half a file."""
     aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-    aside.replace(path)
+    with kept_here():
+        aside.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+        aside.replace(path)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
-from ..errors import RescoredError
+from ..errors import RescoredError, SettingsError
 from ..hearing.sources import clean_title
 from ..service.history import SENT
 from ..service.jobs import BaseJobs
@@ -42,9 +42,7 @@ def add_api(jobs: BaseJobs, owners: Owners, *, slots: int) -> None:
         are MusicXML, MXL, MIDI as played and as written, PDF, and the JSON that holds everything.
         """
         try:
-            if isinstance(settings, str):
-                settings = json.loads(settings) if settings.strip() else {}
-            wanted = Settings.preset(preset).changed(settings or {}).as_dict()
+            wanted = Settings.preset(preset).changed(_object(settings)).as_dict()
             if not recording and not link:
                 raise nothing_chosen()
             source = Path(recording) if recording else link
@@ -64,6 +62,17 @@ def add_api(jobs: BaseJobs, owners: Owners, *, slots: int) -> None:
         transcribe, [recording, link, preset, changes], [status, files], api_name="transcribe",
         concurrency_id=CONCURRENCY_ID, concurrency_limit=slots)
     gr.api(settings_tree, api_name="settings")
+
+
+def _object(settings: Any) -> dict[str, Any]:
+    """What is sent as settings, as JSON or as its text; raises SettingsError for what is no object."""
+    try:
+        settings = json.loads(settings) if isinstance(settings, str) and settings.strip() else settings or {}
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise SettingsError("These are no settings.", 'They are an object: {"section.name": value, ...}.')
+    return settings
 
 
 def address_of(request: gr.Request) -> str:

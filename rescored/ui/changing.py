@@ -49,7 +49,7 @@ def add_routes(
             asked = json.loads(data)
             revision, page, layout = int(asked["revision"]), int(asked["page"]), str(asked["layout"])
             edits, settings = asked["edits"], dict(asked["settings"])
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             return JSONResponse({"problem": "This is no change.", "remedy": "Reload the page."}, 400)
         return await run_in_threadpool(answer, lambda: renotator.change(
             job, revision, edits_from_json(edits), settings, layout=layout, page=page))

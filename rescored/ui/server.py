@@ -36,7 +36,7 @@ from starlette.staticfiles import StaticFiles
 
 from .. import plugins
 from ..environment import number
-from ..errors import InputError, LimitReached
+from ..errors import InputError, LimitReached, RescoredError
 from ..models import has_gpu
 from ..output.files import load, safe_name, zip_parts
 from ..service import telemetry
@@ -245,13 +245,21 @@ def open_jobs(slots: int) -> BaseJobs:
 
 
 def main() -> None:
-    """Serve the workbench until it is stopped."""
+    """Serve the workbench until it is stopped; what keeps it from beginning is said in words."""
+    try:
+        serve()
+    except RescoredError as error:
+        raise SystemExit(f"rescored: {error}") from None
+
+
+def serve() -> None:
+    """The same; raises RescoredError where it cannot begin."""
     telemetry.set_up()
     plugins.load()
-    slots = int(number("RESCORED_SLOTS", SLOTS_ON_GPU if has_gpu() else 1))
+    slots = int(number("RESCORED_SLOTS", SLOTS_ON_GPU if has_gpu() else 1, least=1))
     jobs = open_jobs(slots)
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    port = int(os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or 7860)
+    port = int(number("GRADIO_SERVER_PORT", number("PORT", 7860)))
     app = create_app(jobs, slots=slots)
     threading.Thread(target=example_job, args=(jobs, LANDING), daemon=True).start()
     print(f"rescored: http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}", flush=True)
