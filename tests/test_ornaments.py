@@ -86,6 +86,29 @@ def test_a_rolled_chord_is_one_chord_with_a_wavy_line():
     assert len(list(root.iter("arpeggiate"))) == 3
 
 
+@pytest.mark.parametrize(("held", "rolled"), [(True, 1), (False, 0)])
+def test_a_slow_roll_is_a_chord_only_while_its_keys_are_held(held, rolled):
+    grid = grid_of("4/4", beats=9, bpm=60)
+    plain = play([(k, 1, p) for k, p in enumerate((72, 74, 76, 77))] + [(8, 1, 72)], grid, PIANO)
+    at, until = grid.seconds_at(np.array([4.0, 7.9]))
+    slow = [Note(f"r{i}", at + 0.2 * i, until if held else at + 0.2 * i + 0.18, p, 64)
+            for i, p in enumerate((48, 52, 55, 60, 64))]
+    score = notate(replace(plain, notes=(*plain.notes, *slow)), grid)
+    assert len(score.ornaments) == rolled
+    assert len({score.note[n.id].onset_ql for n in slow}) == (1 if held else 5)
+    if held:
+        assert {(score.note[n.id].onset_ql, score.note[n.id].duration_ql) for n in slow} == {(4, 4)}
+
+
+def test_a_left_hand_that_comes_early_writes_no_short_notes():
+    grid = grid_of("4/4", beats=17, bpm=60)
+    right = [(k / 2, 0.5, 72 + (5 * k) % 8) for k in range(32)]
+    left = [(k - 0.11, 0.9, 43 + (7 * k) % 5) for k in range(1, 16)]
+    score = notate(play(right + left, grid, PIANO), grid)
+    assert {n.onset_ql % 1 for n in score.notes if n.staff == 2} == {0}
+    assert not score.ornaments and {s.type for s in score.symbols} <= {"eighth", "quarter", "half", "whole"}
+
+
 def swung(ratio: float, measures: int = 8) -> tuple[Performance, BeatGrid, list[tuple[float, float, int]]]:
     """Eighths whose off-beats come late."""
     grid = grid_of("4/4", beats=4 * measures + 1, bpm=120)

@@ -25,8 +25,7 @@ VALUES = {
     (8 * PER_QUARTER >> k) * (2 ** (dots + 1) - 1) // 2**dots: (name, dots)
     for k, name in enumerate(TYPES) for dots in (2, 1, 0)
 }
-
-
+ROLLED_S = 0.045  # what is struck within this time is heard as one: the other hand was rolled
 _Shake = Literal["trill", "mordent", "inverted-mordent", "turn"]
 
 
@@ -82,19 +81,21 @@ def lay_out(
             ]
             for of_measure in zip(*drawn, strict=True):
                 for symbols in of_measure:
-                    result += (_with_signs(s, accented, shaken, rolled) for s in symbols)
+                    result += (_with_signs(s, accented, shaken, rolled, onset_s) for s in symbols)
     return tuple(result)
 
 
 def _with_signs(
-    symbol: Symbol, accented: Container[str], shaken: Mapping[str, _Shake], rolled: Container[str]
+    symbol: Symbol, accented: Container[str], shaken: Mapping[str, _Shake], rolled: Container[str],
+    onset_s: Mapping[str, float],
 ) -> Symbol:
     """With what stands above a note or before a chord, where it begins."""
     if symbol.tie_from or not symbol.notes:
         return symbol
     accent = any(n in accented for n in symbol.notes)
     ornament: _Shake | Literal[""] = next((shaken[n] for n in symbol.notes if n in shaken), "")
-    arpeggio = len(symbol.notes) > 1 and all(n in rolled for n in symbol.notes)
+    times_s = [onset_s[n] for n in symbol.notes]
+    arpeggio = all(n in rolled for n in symbol.notes) and max(times_s) - min(times_s) >= ROLLED_S
     if not (accent or ornament or arpeggio):
         return symbol
     return replace(symbol, accent=accent, ornament=ornament, arpeggio=arpeggio)

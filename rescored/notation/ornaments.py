@@ -25,8 +25,9 @@ AROUND_S, AS_FAST, RUN = 1.2, 1.5, 3  # notes as fast as this within this time m
 GRACE_S, GRACE_BEATS = 0.095, 0.2  # a grace note comes no earlier than this before its note
 GRACES = 3  # most in a row
 ALONE = 2.0  # times this gap the gap before must be
-ROLL_S = (0.02, 0.10)  # from note to note of a rolled chord
-STRUCK_TOGETHER_S, STRUCK_TOGETHER_BEATS = 0.075, 0.16  # hands apart
+ROLL_S = (0.10, 0.15)  # from note to note of a rolled chord, at most; ... of one whose keys are held
+QUICK_ROLL_S, SLOW_ROLL_S = 0.45, 1.5  # from its first to its last note
+STRUCK_TOGETHER_S, STRUCK_TOGETHER_BEATS = 0.16, 0.16  # hands apart
 SWING = (0.56, 0.73)  # where swung off-beats fall
 SWUNG_BEATS, SWUNG_SHARE = 12, 0.75
 
@@ -215,48 +216,89 @@ def _beat_length_s(grid: BeatGrid, times_s: Floats) -> Floats:
 
 
 def find_rolled(performance: Performance) -> list[Ornament]:
-    """Chords of three notes and more that are broken quickly upwards and held together."""
+    """Chords of three notes and more that are broken upwards, quickly, or slowly while all keys are held.
+
+    Fingers that strike together are one step of the way up; `note` is the highest of the last.
+    """
     result: list[Ornament] = []
+    sounding_s = dict(zip((n.id for n in performance.notes), sounding_until(performance).tolist(), strict=True))
     for notes in _pitched_parts(performance):
+        steps = _steps(notes)
         i = 0
-        while i < len(notes):
+        while i < len(steps):
             j = i + 1
-            while j < len(notes) and notes[j].pitch > notes[j - 1].pitch \
-                    and ROLL_S[0] <= notes[j].onset_s - notes[j - 1].onset_s <= ROLL_S[1]:
+            while j < len(steps) and steps[j][0].pitch > steps[j - 1][-1].pitch \
+                    and _start(steps[j]) - _start(steps[i]) <= SLOW_ROLL_S:
                 j += 1
-            if j - i >= 3 and _held_together(notes[i:j]) and _apart(notes, i, j):
-                result.append(Ornament("arpeggio", notes[j - 1].id, tuple(n.id for n in notes[i:j - 1])))
-            i = j
+            i, j = i, max((k for k in range(i + 3, j + 1) if _is_rolled(steps, i, k, sounding_s)), default=0) or i
+            if j > i:
+                chord = [n for step in steps[i:j] for n in step]
+                result.append(Ornament("arpeggio", chord[-1].id, tuple(n.id for n in chord[:-1])))
+            i = max(j, i + 1)
     return result
 
 
-def _held_together(chord: list[Note]) -> bool:
-    spread = chord[-1].onset_s - chord[0].onset_s
-    return spread <= 0.45 and min(n.offset_s for n in chord) > chord[-1].onset_s + max(0.08, 0.5 * spread)
+def _steps(notes: list[Note]) -> list[list[Note]]:
+    """Notes that are struck at once, low to high."""
+    of_note = cluster(np.array([n.onset_s for n in notes]))
+    steps: list[list[Note]] = [[] for _ in range(int(of_note[-1]) + 1)]
+    for n, k in zip(notes, of_note.tolist(), strict=True):
+        steps[k].append(n)
+    return [sorted(step, key=lambda n: n.pitch) for step in steps]
 
 
-def _apart(notes: list[Note], i: int, j: int) -> bool:
-    """Whether time passes before and after, as it does not in a passage of broken chords."""
-    gap = (notes[j - 1].onset_s - notes[i].onset_s) / (j - i - 1)
-    before = i == 0 or notes[i].onset_s - notes[i - 1].onset_s >= max(2.0 * gap, 0.1)
-    after = j == len(notes) or notes[j].onset_s - notes[j - 1].onset_s >= max(2.5 * gap, 0.15)
+def _start(step: list[Note]) -> float:
+    return min(n.onset_s for n in step)
+
+
+def _is_rolled(steps: list[list[Note]], i: int, j: int, sounding_s: Mapping[str, float]) -> bool:
+    """Whether these steps are one chord: sounding together for long enough, with time before and after."""
+    chord = [n for step in steps[i:j] for n in step]
+    starts = [_start(step) for step in steps[i:j]]
+    gaps, spread = np.diff(starts), starts[-1] - starts[0]
+    if gaps.max() > 2.5 * max(float(np.median(gaps)), 0.04):
+        return False
+    released = min(n.offset_s for n in chord)
+    if spread <= QUICK_ROLL_S:
+        held = released > starts[-1] + max(0.08, 0.5 * spread)
+        sounds = min(sounding_s[n.id] for n in chord) > starts[-1] + max(0.08, 0.5 * spread)
+        together = (held and gaps.max() <= ROLL_S[1]) or (sounds and gaps.max() <= ROLL_S[0])
+    else:
+        together = j - i >= 4 and spread <= SLOW_ROLL_S and released > starts[-1] + 0.8 * spread
+    if not together:
+        return False
+    gap = spread / (j - i - 1)
+    before = i == 0 or starts[0] - _start(steps[i - 1]) >= max(2.0 * gap, 0.1)
+    after = j == len(steps) or _start(steps[j]) - starts[-1] >= max(2.5 * gap, 0.15)
     return before and after
 
 
+def sounding_until(performance: Performance) -> Floats:
+    """When every note's key and the pedal are up, shape (n,), seconds."""
+    until = performance.offsets_s.copy()
+    if performance.pedal:
+        starts = np.array([p.start_s for p in performance.pedal])
+        ends = np.array([p.end_s for p in performance.pedal])
+        k = np.searchsorted(starts, until, side="right") - 1
+        until = np.where(k >= 0, np.maximum(until, ends[np.maximum(k, 0)]), until)
+    return np.asarray(until)
+
+
 def written_performance(
-    performance: Performance, ornaments: Sequence[Ornament], graces: Mapping[str, str]
+    performance: Performance, grid: BeatGrid, ornaments: Sequence[Ornament], graces: Mapping[str, str]
 ) -> Performance:
     """The performance as it would be without ornaments: main notes in the place of trills, rolled chords
-    struck at once, no grace notes."""
+    struck at once, where they begin or where they end, whichever is nearer to a beat; no grace notes."""
     played = {n.id: n for n in performance.notes}
     changed: dict[str, Note | None] = dict.fromkeys(graces)
     for o in ornaments:
         main, others = played[o.note], [played[m] for m in o.members]
+        begin = min(n.onset_s for n in (main, *others))
         if o.kind == "arpeggio":
+            at = min((main.onset_s, begin), key=lambda t: float(np.abs(grid.times_s - t).min()))
             for n in (main, *others):
-                changed[n.id] = replace(n, onset_s=main.onset_s, offset_s=max(n.offset_s, main.onset_s + 0.02))
+                changed[n.id] = replace(n, onset_s=at, offset_s=max(n.offset_s, at + 0.02))
         else:
-            begin = min(n.onset_s for n in (main, *others))
             end = max(n.offset_s for n in (main, *others))
             changed |= dict.fromkeys(o.members)
             changed[o.note] = replace(main, onset_s=begin, offset_s=end)

@@ -81,7 +81,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=4)
+@stage(version=5)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -98,9 +98,9 @@ def quantise(
     swing = 0.5
     if settings.ornaments != "notes":
         ornaments = find_ornaments(performance) + find_rolled(performance)
-        performance = written_performance(performance, ornaments, {})
+        performance = written_performance(performance, grid, ornaments, {})
         graces = find_grace_notes(performance, grid)
-        performance = written_performance(performance, (), graces)
+        performance = written_performance(performance, grid, (), graces)
     if settings.swing != "no":
         swing = find_swing(performance.onsets_s, grid, always=settings.swing == "yes")
         performance = straightened(performance, grid, swing) if swing > 0.5 else performance

@@ -32,6 +32,7 @@ from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
 from .layout import SHORTEST, ruler
+from .ornaments import sounding_until
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for which a program holds a note
@@ -100,13 +101,7 @@ def _with_voice(note: StaffNote, **new: object) -> VoicedNote:
 
 def _sounding_s(performance: Performance, manner: Manner) -> dict[str, float]:
     """How long every note is heard: until its key and the pedal are up; a main note for all of its ornament."""
-    starts = np.array([p.start_s for p in performance.pedal])
-    ends = np.array([p.end_s for p in performance.pedal])
-    until = performance.offsets_s.copy()
-    if len(starts):
-        k = np.searchsorted(starts, until, side="right") - 1
-        until = np.where(k >= 0, np.maximum(until, ends[np.maximum(k, 0)]), until)
-    lengths = (until - performance.onsets_s).tolist()
+    lengths = (sounding_until(performance) - performance.onsets_s).tolist()
     result = {n.id: length for n, length in zip(performance.notes, lengths, strict=True)}
     shaken = [o for o in manner.ornaments if o.kind != "arpeggio"]
     if shaken:
