@@ -38,6 +38,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from metre_data.corpus import Sheet, read_all  # noqa: E402
 from metre_data.sampling import Sampler, Song, pop909  # noqa: E402
 from metre_data.simulate import Rendition  # noqa: E402
+from metre_data.studies import read_studies  # noqa: E402
 
 from rescored.notation.rhythm_features import WIDTH  # noqa: E402
 from rescored.notation.rhythm_net import (  # noqa: E402
@@ -66,7 +67,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Sheet], list[Song]]:
     if not kept.exists():
         folders = sorted(f for f in (args.data / "pop909").iterdir() if f.is_dir())
         kept.write_bytes(pickle.dumps([song for f in folders if (song := pop909(f)) is not None]))
-    return sheets, pickle.loads(kept.read_bytes())
+    return sheets + read_studies(), pickle.loads(kept.read_bytes())
 
 
 def held_songs() -> set[str]:

@@ -47,6 +47,7 @@ class Sheet:
     bars: list[Bar]
     end_ql: float
     chords: list[Chord] = field(default_factory=list)
+    bpm: tuple[float, float] | None = None  # slowest and quickest natural tempo, where it is known
 
 
 METRES = {(2, 4), (3, 4), (4, 4), (2, 2), (3, 8), (6, 8), (9, 8), (12, 8)}

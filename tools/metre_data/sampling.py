@@ -20,11 +20,12 @@ Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
-KINDS = {"written": 0.24, "arranged": 0.16, "chorale": 0.03, "accompanied": 0.22, "prelude": 0.14, "song": 0.12,
-         "counterpoint": 0.09}
-PLAIN = 0.35  # share of the pieces that are as simple as most music that is learnt first
+KINDS = {"study": 0.28, "written": 0.22, "arranged": 0.14, "chorale": 0.02, "accompanied": 0.12, "prelude": 0.09,
+         "song": 0.07, "counterpoint": 0.06}
+PLAIN = 0.28  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
-MEDLEYS = 0.45  # share of the pieces that change their texture
+MEDLEYS = 0.38  # share of the pieces that change their texture
+GROUPS = {"chorale": "chorale", "tune": "tune", "lead": "tune", "study": "study"}
 HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
 
 
@@ -51,7 +52,7 @@ class Sampler:
             if not textures.usable(sheet):
                 continue
             bar = sheet.bars[len(sheet.bars) // 2]
-            group = "chorale" if sheet.style == "chorale" else "tune" if sheet.style in ("tune", "lead") else "written"
+            group = GROUPS.get(sheet.style, "written")
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"].append(sheet)
             # lead sheets are as rare as they are good, and long scores hold many excerpts: they count several times
             more = 8 if sheet.style == "lead" else len(sheet.onset_ql) // 2500 if group == "written" else 0
@@ -96,10 +97,10 @@ class Sampler:
         kind = str(random.choice(list(KINDS), p=list(KINDS.values())))
         signature = (int(metre.split("/")[0]), int(metre.split("/")[1]))
         group = {"accompanied": "tune", "arranged": "written"}.get(kind, kind)
-        if kind in ("written", "arranged", "chorale", "accompanied"):
+        if kind in ("study", "written", "arranged", "chorale", "accompanied"):
             pool = self.by_metre[group, metre]
             if kind == "arranged" and random.random() < 0.3:
-                pool = self.by_metre["chorale", metre] or pool
+                pool = self.by_metre[str(random.choice(["chorale", "study"])), metre] or pool
             if group == "written" and random.random() < 0.35:  # composers count alike, however many files they have
                 pool = [s for m in METRES for s in self.by_metre[group, m]]
             if kind == "chorale" and not pool:
@@ -108,7 +109,7 @@ class Sampler:
                 sheet = pool[int(random.integers(0, len(pool)))]
                 lay = {"accompanied": textures.with_accompaniment, "arranged": textures.arranged}
                 piece = lay.get(kind, textures.as_written)(sheet, random)
-                return textures.renotated(piece, random)
+                return piece if kind == "study" else textures.renotated(piece, random)
             kind = "song"
         chords = self.progressions[int(random.integers(0, len(self.progressions)))]
         make = {"prelude": textures.prelude, "song": textures.song, "counterpoint": textures.counterpoint}[kind]

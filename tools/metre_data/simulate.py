@@ -41,6 +41,9 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     """
     bar = piece.bars[len(piece.bars) // 2]
     usual, spread = BEAT_S[bar.numerator, bar.denominator]
+    if piece.bpm and random.random() < 0.8:
+        low, high = np.log(piece.bpm)
+        return float(np.clip(60.0 / np.exp(random.uniform(low, high) + random.normal(0.0, 0.12)), 0.18, 4.5))
     if piece.plain:
         return float(np.clip(usual * np.exp(random.normal(0.0, 0.3)), 0.25, 2.5))
     onsets = np.unique(np.round([n[0] for n in piece.notes], 4))

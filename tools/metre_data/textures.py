@@ -28,6 +28,7 @@ class Piece:
     end_ql: float
     fermatas: list[float] = field(default_factory=list)
     plain: bool = False  # played in a usual tempo, without much ado
+    bpm: tuple[float, float] | None = None  # slowest and quickest natural tempo, where it is known
 
 
 def bar_ql(bar: Bar) -> float:
@@ -323,7 +324,7 @@ def as_written(sheet: Sheet, random: Random) -> Piece:
             notes[key] = (float(o), float(d), int(p), bool(k == top))
         if octave and k == parts[-1] and p > 40:
             notes[(key[0], int(p) - 12)] = (float(o), float(d), int(p) - 12, False)
-    return Piece(sheet.name, list(notes.values()), sheet.bars, sheet.end_ql)
+    return Piece(sheet.name, list(notes.values()), sheet.bars, sheet.end_ql, bpm=sheet.bpm)
 
 
 def with_accompaniment(sheet: Sheet, random: Random) -> Piece:
