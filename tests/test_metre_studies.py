@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from metre_data.studies import pieces_of, read_studies  # noqa: E402
+from metre_data.studies import pieces_of, read_studies
 
 WALTZ = """= Waltz
 metre 3/4
