@@ -306,6 +306,18 @@ def test_a_note_far_from_all_others_is_no_grace_note():
     assert (note.onset_ql, note.grace, note.staff) == (4, False, 2)
 
 
+@pytest.mark.parametrize("pedalled", [False, True])
+def test_a_long_silence_is_a_rest_unless_the_pedal_sounds(pedalled):
+    grid = grid_of("4/4", beats=16, bpm=80)
+    written = [(2 * k + at, 0.85, p) for k in range(8) for at, p in ((0, 60 + k % 3), (0, 64 + k % 3))]
+    performance = play(written, grid, PIANO, held=1.0)
+    if pedalled:
+        times = grid.seconds_at(np.arange(0, 17, 2, dtype=float))
+        performance = replace(performance, pedal=tuple(Span(a + 0.1, b) for a, b in pairwise(times.tolist())))
+    a_half = ["half"] if pedalled else ["quarter", "rest quarter"]
+    assert drawn(notate(performance, grid))[:7 * len(a_half)] == 7 * a_half
+
+
 def test_fast_notes_carry_no_dots():
     grid = grid_of("4/4", beats=8)
     run = [(k / 4, 0.25, 60 + k % 7) for k in range(28)]

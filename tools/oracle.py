@@ -47,6 +47,7 @@ SHOWN = ("ioi", "duration", "staff", "spelling", "voices", "clutter")
 CORPUS = ("mozart/k545", "chopin", "joplin", "cpebach", "schoenberg/opus19", "schumann_clara", "schumann_robert",
           "schubert", "beach", "johnson_j_r", "weber", "demos")
 CHORALES = 24
+LET_GO_S = 0.35  # before a note's written end
 
 
 def written(score: Score) -> Written:
@@ -205,8 +206,9 @@ def simulated(
         phrase_depth=min(freedom * usual.phrase_depth, 0.4), jitter_ms=freedom * usual.jitter_ms)
     played = perform(onset, length, pitch, bpm=float(random.uniform(60, 130)) * min(1.0, 1.0 / beat), beat_ql=beat,
                      measures_ql=[m[0] for m in first], style=style, seed=int(random.integers(2**31)))
+    ends_s = _let_go(played.onset_s, played.offset_s, played.seconds_at(onset + length), pitch)
     notes = tuple(Note(f"n{i}", float(a), float(b), int(p), int(v)) for i, (a, b, p, v) in
-                  enumerate(zip(played.onset_s, played.offset_s, pitch, played.velocity, strict=True)))
+                  enumerate(zip(played.onset_s, ends_s, pitch, played.velocity, strict=True)))
     rows = []
     for k, (at, size) in enumerate(first):
         metre = next(TimeSignature(1, Fraction(0), n, d) for a, n, d in reversed(metres)
@@ -221,6 +223,16 @@ def simulated(
                       Fraction(max(a - zero, 0.0)).limit_denominator(96), n, d) for a, n, d in metres)
     grid = BeatGrid(played.seconds_at(ql + zero), ql, number, place, signatures)
     return Performance(notes, (PIANO,), pedal=played.pedal, duration_s=float(played.offset_s.max())), grid
+
+
+def _let_go(onset_s: np.ndarray, offset_s: np.ndarray, end_s: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """When keys come up: of long notes not for a share of their value too early, but by so much at most."""
+    until = np.maximum(offset_s, end_s - LET_GO_S)
+    again: dict[int, float] = {}
+    for i in np.argsort(-onset_s, kind="stable"):
+        until[i] = max(min(until[i], again.get(int(pitch[i]), np.inf)), onset_s[i] + 0.02)
+        again[int(pitch[i])] = float(onset_s[i])
+    return until
 
 
 # ---------------------------------------------------------------- figures

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from ..music import (
     NO_WISHES,
@@ -39,6 +38,7 @@ MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for 
 MACHINE_NOTES = 12  # fewer tell nothing
 MACHINE_QL = 0.01  # so near is a length that no one measured with his fingers
 EIGHTH_QL = 0.5
+EIGHTH = PER_QUARTER // 2  # ... in ticks
 BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
 
 
@@ -52,11 +52,13 @@ class Weights:
     skip: float = 0.9  # per octave of the number of onsets of the hand until the end
     skip_first: float = 0.5  # for not ending with the hand's next onset
     distance: float = 0.6  # per octave to the nearest note that begins at the end
+    silence: float = 1.5  # per eighth of silence, of key and pedal, beyond the first that a value spans
     rest: float = 1.4  # ends before the next onset of the hand, so that a rest follows
     rest_as_played: float = 0.3  # ... where no gap is to be filled
-    off_beat: float = 1.0  # ... and not on a beat
+    off_beat: float = 1.3  # ... and not on a beat
     legato: float = 1.2  # keys are let go this much early
     tie: float = 0.3  # the value takes two symbols
+    tie_before_rest: float = 1.0  # ... although where it ends is free
     touch_s: float = 0.03  # lengths below this say nothing
     chord: float = 2.0  # notes struck together end together if their lengths differ by less than this factor
 
@@ -71,7 +73,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=5)
+@stage(version=6)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -121,7 +123,7 @@ def _voiced(
     staff = np.array([n.staff for n in notes], dtype=np.int64)
     heard_s = np.array([sounding_s[n.id] for n in notes])
     held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
-    end = _likely_ends(notes, onset, pitch, staff, heard_s > 1.2 * held_s + 0.1, grid, settings)
+    end = _likely_ends(notes, onset, pitch, staff, heard_s, held_s, grid, settings)
     if settings.fill_gaps_ql <= EIGHTH_QL:  # who wants longer rests filled wants no lengths as they were played
         exact = _exact_lengths(onset, np.array([n.release_ql for n in notes]) * PER_QUARTER - onset)
         end = np.where(exact > 0, np.minimum(onset + exact, _struck_again(onset, pitch)), end)
@@ -158,20 +160,25 @@ def _adorning(graces: list[StaffNote], voiced: list[VoicedNote]) -> list[VoicedN
 
 
 def _likely_ends(
-    notes: list[StaffNote], onset: Ints, pitch: Ints, staff: Ints, pedalled: NDArray[np.bool_], grid: BeatGrid,
+    notes: list[StaffNote], onset: Ints, pitch: Ints, staff: Ints, heard_s: Floats, held_s: Floats, grid: BeatGrid,
     settings: VoiceSettings, weights: Weights = Weights(),
 ) -> Ints:
-    """Where every note is best taken to end, in ticks; notes that begin together mostly end together."""
+    """Where every note is best taken to end, in ticks; notes that begin together mostly end together.
+
+    `heard_s` is how long every note sounds, `held_s` how long its key is down.
+    """
     held = np.array([n.release_ql for n in notes]) * PER_QUARTER - onset
     onset_s = grid.seconds_at(onset / PER_QUARTER)
     touch = grid.ql_at(onset_s + weights.touch_s) * PER_QUARTER - onset
-    longer = np.where(pedalled, weights.longer_pedalled, weights.longer)
+    sounding = np.maximum(grid.ql_at(onset_s + heard_s) * PER_QUARTER - onset, held)
+    longer = np.where(heard_s > 1.2 * held_s + 0.1, weights.longer_pedalled, weights.longer)
     beat, part, start, levels = _beats(onset, grid)
     rest = weights.rest if settings.fill_gaps_ql else weights.rest_as_played
     w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, rest,
-                  weights.off_beat, weights.legato, weights.tie])
+                  weights.off_beat, weights.legato, weights.tie, weights.silence,
+                  weights.tie_before_rest])
     fill = round(settings.fill_gaps_ql * PER_QUARTER)
-    end: Ints = _choose_ends(onset, held, touch, longer, staff, pitch, beat, part, start, levels, fill, w)
+    end: Ints = _choose_ends(onset, held, sounding, touch, longer, staff, pitch, beat, part, start, levels, fill, w)
     together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for i, key in enumerate(zip(onset.tolist(), staff.tolist(), strict=True)):
         together[key].append(i)
@@ -254,8 +261,8 @@ def _takes_two(a: int, b: int, beat: int, compound: bool, spans: Ints) -> bool:
 
 @njit(cache=True)
 def _choose_ends(
-    onset: Ints, held: Floats, touch: Floats, longer: Floats, staff: Ints, pitch: Ints, beat: Ints, part: Ints,
-    start: Ints, levels: Ints, fill: int, w: Floats,
+    onset: Ints, held: Floats, sounding: Floats, touch: Floats, longer: Floats, staff: Ints, pitch: Ints, beat: Ints,
+    part: Ints, start: Ints, levels: Ints, fill: int, w: Floats,
 ) -> Ints:
     """The cheapest end of every note; never after the same key is struck again. Sorted by onset."""
     n = len(onset)
@@ -263,6 +270,7 @@ def _choose_ends(
     out = np.empty(n, dtype=np.int64)
     for i in range(n):
         released = max(held[i], 0.0) + touch[i]
+        heard = max(sounding[i], 0.0) + touch[i]
         lasted = released + (w[6] - 1.0) * max(held[i], 0.0)
         best, choice = 1e18, onset[i] + part[i]
         compound = 3 * part[i] == beat[i]
@@ -289,19 +297,20 @@ def _choose_ends(
                 break
             octaves = np.log2((length + touch[i]) / lasted)
             cost = longer[i] * octaves if octaves > 0 else -w[0] * octaves
+            cost += w[8] * max((length - heard) / EIGHTH - 1.0, 0.0)
             if w[7] > 0 and _takes_two(phase, phase + length, beat[i], compound, levels[i]):
                 cost += w[7]
             cost += w[1] * np.log2(rank) + (w[2] if rank > 1 else 0.0) + w[3] * min(near, 12) / 12
             if cost < best:
                 best, choice = cost, at
         e = onset[i] + part[i] - (onset[i] - start[i]) % part[i]
-        while e - onset[i] <= 2 * released + beat[i]:
-            octaves = np.log2((e - onset[i] + touch[i]) / released)
+        while e - onset[i] <= 2 * heard + beat[i]:
+            octaves = np.log2((e - onset[i] + touch[i]) / (heard if e < following else released))
             cost = (longer[i] * octaves if octaves > 0 else -w[0] * octaves) + w[4]
             if (e - start[i]) % beat[i] != 0:
                 cost += w[5]
             if w[7] > 0 and _takes_two(phase, phase + e - onset[i], beat[i], compound, levels[i]):
-                cost += w[7]
+                cost += w[9]
             if cost < best:
                 best, choice = cost, e
                 if e < following <= e + fill:
