@@ -102,8 +102,10 @@ def slowed(grid: BeatGrid, factor) -> BeatGrid:
     (lambda k: 1.0 + 0.08 * np.sin(k / 3), [("", 0)]),
     (lambda k: 1.5 if k >= 56 else 1.0, [("", 0), ("rit.", 56)]),
     (lambda k: 1.5 if 28 <= k < 32 else 1.0, [("", 0), ("rit.", 28), ("a tempo", 32)]),
+    (lambda k: 1.4 if k // 4 == 3 else 1.7 if k // 4 == 6 else 1.0, [("", 0), ("rit.", 24), ("a tempo", 28)]),
     (lambda k: 1.0 if k < 32 else 0.6, [("", 0), ("", 32)]),
-], ids=["steady", "rubato", "ritardando at the end", "ritardando and back", "a new tempo"])
+], ids=["steady", "rubato", "ritardando at the end", "ritardando and back", "of two that are near",
+        "a new tempo"])
 def test_tempo_marks_say_what_the_beats_do(factor, expected):
     grid = slowed(grid_of("4/4", beats=4 * MEASURES + 1), factor)
     score = notate(*two_hands(grid=grid))

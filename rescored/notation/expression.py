@@ -27,6 +27,8 @@ ACCENT = 26.0  # velocity above the neighbours
 PEDAL_STEP_QL = Fraction(1, 2)  # to which pedal marks are rounded
 SHORTEST_PEDAL_QL = Fraction(1)
 SLOWING = 0.78  # of the tempo before
+UNUSUAL = 2.0  # ... and so many times beyond what the tempo sways by anyhow
+RIT_APART = 8  # measures; of two that are nearer the slower is marked
 NEW_TEMPO, NEW_TEMPO_MEASURES = 1.28, 8
 
 
@@ -176,17 +178,23 @@ def _yielding(
     pace: Floats, inside: np.ndarray, middle: float, begin: int, end: int, measures: Sequence[Measure],
     beat_ql: Fraction, *, last: bool,
 ) -> list[TempoMark]:
-    """Ritardandi within a stretch of one tempo."""
-    slow = (pace < SLOWING * middle) & inside
-    result = []
+    """Ritardandi within a stretch of one tempo, where it gives way by more than it sways."""
+    log = np.log(pace[begin:end][inside[begin:end]] / middle)
+    sway = 1.48 * float(np.median(np.abs(log))) if len(log) else 0.0
+    slow = (pace < middle * min(SLOWING, np.exp(-UNUSUAL * sway))) & inside
+    found = []
     for is_slow, run in groupby(range(begin + 1, end), key=lambda k: bool(slow[k])):
         ks = list(run)
         returns = ks[-1] + 1 < end and inside[ks[-1] + 1] and pace[ks[-1] + 1] > 0.9 * middle
-        if not is_slow or len(ks) > 4 or not (returns or (last and ks[-1] >= end - 2)):
+        if is_slow and len(ks) <= 4 and (returns or (last and ks[-1] >= end - 2)):
+            found.append((_median(pace, inside, ks[0], ks[-1] + 1), ks[0], ks[-1] + 1, returns))
+    kept: list[int] = []
+    result = []
+    for slowest, k, back, returns in sorted(found):
+        if any(abs(k - other) < RIT_APART for other in kept):
             continue
-        bpm = round(_median(pace, inside, ks[0], ks[-1] + 1) / float(beat_ql), 1)
-        result.append(TempoMark(measures[ks[0]].ql, bpm, beat_ql, "rit."))
+        kept.append(k)
+        result.append(TempoMark(measures[k].ql, round(slowest / float(beat_ql), 1), beat_ql, "rit."))
         if returns:
-            result.append(TempoMark(measures[ks[-1] + 1].ql, round(middle / float(beat_ql), 1), beat_ql, "a tempo"))
-    return result
-
+            result.append(TempoMark(measures[back].ql, round(middle / float(beat_ql), 1), beat_ql, "a tempo"))
+    return sorted(result, key=lambda mark: mark.ql)
