@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Self
 from .errors import SettingsError
 
 Value = bool | int | float | str
+UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # in text: what XML has no place for
 
 
 def choice(
@@ -62,7 +64,7 @@ def _checked(name: str, value: Any, item: Any) -> Value:
             if value != value:
                 raise ValueError
         else:
-            value = str(value)
+            value = UNWRITABLE.sub("", str(value))
     except (ValueError, KeyError, TypeError, OverflowError):
         raise SettingsError(f"{name} cannot be {value!r}.", f"It takes {describe_range(item)}.") from None
     outside = meta["of"] is not None and value not in meta["of"]

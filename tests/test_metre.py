@@ -174,6 +174,12 @@ def test_taps_that_are_no_times_are_refused(text):
         find_metre(made, settings=MetreSettings(taps_s=text))
 
 
+@pytest.mark.parametrize("setting", [{"taps_s": "1 1e9"}, {"taps_s": "300"}, {"beat_one_s": 3600}])
+def test_times_long_after_the_music_are_refused(setting):
+    with pytest.raises(SettingsError, match="the music ends at"):
+        find_metre(piece("4/4")[0], settings=MetreSettings(**setting))
+
+
 def test_one_tap_is_a_beat():
     made, beats, _ = piece("4/4")
     here = (beats[9] + beats[10]) / 2

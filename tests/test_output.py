@@ -571,6 +571,11 @@ def test_a_newer_format_says_update():
         from_json(damaged(lambda d: d.update(format=99)))
 
 
+def test_text_that_no_file_can_hold_is_left_out():
+    read = from_json(damaged(lambda d: d["score"].update(title="Two\x00 \ud800Hands", composer="\x1b[31mA")))
+    assert (read.score.title, read.score.composer) == ("Two Hands", "[31mA")
+
+
 def test_unknown_and_absent_optional_fields_do_not_matter():
     def change(data):
         data["future"] = 1

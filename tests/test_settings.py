@@ -63,6 +63,11 @@ def test_tuned_settings_are_saved_as_a_preset(tmp_path):
                                             "notes.onset_threshold": 0.45, "voices.staccato": False}
 
 
+def test_text_loses_what_no_file_can_hold_and_nothing_else():
+    title = Settings().changed({"score.title": "\x00Für\x0b \udc80Élise\uffff 🎹 م\u200cن"}).score.title
+    assert title == "Für Élise 🎹 م\u200cن"
+
+
 LEAVES = [(name, item) for name, _, item in Settings().leaves()]
 
 

@@ -37,6 +37,7 @@ SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
 FIRM = 100.0  # cost of an irregular measure where the user has said where one begins
+LATE_S = 60.0  # no place that the user points at is later than this after the last note
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
@@ -50,6 +51,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     onsets_s = performance.onsets_s[sounding]
     if len(onsets_s) < 2 or onsets_s[-1] - onsets_s[0] < 0.1:
         return _steady_grid(performance, settings)
+    taps_s = _taps(settings.taps_s)
+    _check_times(performance, taps_s, settings)
     report(0.0, "listening to the rhythm")
     onsets = hear_onsets(
         onsets_s, performance.offsets_s[sounding], performance.pitches[sounding], performance.velocities[sounding]
@@ -59,7 +62,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     evidence = _with_drums(evidence, hear_drums(performance))
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
-    if taps_s := _taps(settings.taps_s):
+    if taps_s:
         evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
         evidence, k = _with_onset(evidence, settings.beat_one_s, NEAR_S)
@@ -157,6 +160,15 @@ def _taps(text: str) -> list[float]:
     if taps_s and not (taps_s[0] >= 0.0 and np.isfinite(taps_s[-1])):
         raise SettingsError(f"metre.taps_s cannot be {text!r}.", "It takes times in seconds, separated by blanks.")
     return taps_s
+
+
+def _check_times(performance: Performance, taps_s: list[float], settings: MetreSettings) -> None:
+    """Raises SettingsError for times at which there is no music: beats would be counted up to there."""
+    end_s = float(performance.offsets_s.max())
+    for name, last_s in (("taps_s", max(taps_s, default=0.0)), ("beat_one_s", settings.beat_one_s)):
+        if last_s > end_s + LATE_S:
+            raise SettingsError(f"metre.{name} says {last_s:g} s, but the music ends at {end_s:.0f} s.",
+                                "Choose a time within the music.")
 
 
 def _with_taps(evidence: Evidence, taps_s: list[float]) -> Evidence:

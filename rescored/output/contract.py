@@ -61,6 +61,7 @@ from ..music import (
     TimeSignature,
     Transcription,
 )
+from ..settings import UNWRITABLE
 from .readability import readability
 
 EDITS: dict[str, type[Edit]] = {
@@ -228,7 +229,7 @@ def _typed(value: Any, kind: Any) -> Any:
         return float(value) if kind is float else Fraction(value).limit_denominator(_FINEST)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"not {kind.__name__}: {value!r:.100}")
-    return value
+    return UNWRITABLE.sub("", value) if kind is str else value
 
 
 _known_hints: dict[type, dict[str, Any]] = {}
