@@ -553,6 +553,10 @@ def damaged(change):
     lambda d: d["beats"].clear(), lambda d: d["beats"].reverse(), lambda d: d["keys"][0].update(mode="lydian"),
     lambda d: d["score"]["symbols"][0].update(notes=["nothing"]), lambda d: d["score"].update(parts=None),
     lambda d: d["score"]["symbols"][0].update(measure=99), lambda d: d.update(settings=[]),
+    lambda d: d["notes"][0].update(step="H"), lambda d: d["score"]["symbols"][0].update(type="long"),
+    lambda d: d["score"]["clefs"][0].update(line=9), lambda d: d["score"]["measures"][0].update(denominator=0),
+    lambda d: d["tempi"][0].update(beat_ql=7), lambda d: d["keys"][0].update(fifths=2**70),
+    lambda d: d["score"]["parts"][0].update(staves=-1), lambda d: d["score"]["symbols"][0].update(onset_ql=1e308),
     lambda d: d["time_signatures"].clear(), lambda d: d["tempi"][0].update(ql=True),
 ])
 def test_damaged_json_is_refused_in_words(change):

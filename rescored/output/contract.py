@@ -71,7 +71,9 @@ EDITS: dict[str, type[Edit]] = {
 _NAMES = {kind: name for name, kind in EDITS.items()}
 FORMAT = 1  # raised whenever an older reader would misunderstand what is written
 _FINEST = 5040
-MAX_NOTES, MAX_S, MAX_PARTS = 400_000, 5 * 3600.0, 200  # of a file that is read
+MAX_NOTES, MAX_S, MAX_QL, MAX_PARTS = 400_000, 5 * 3600.0, 500_000, 200  # of a file that is read
+_VALUES = ("breve", "whole", "half", "quarter", "eighth", "16th", "32nd", "64th")
+_BEATS = tuple(Fraction(2**k) * dots for k in range(-2, 3) for dots in (1, Fraction(3, 2)))
 
 
 def to_json(transcription: Transcription) -> dict[str, Any]:
@@ -147,6 +149,7 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
                 or not score.note.keys() >= set(symbol.notes):
             raise ValueError(f"a symbol of an unknown part, measure or note: {symbol}")
     _check(heard or performance)
+    _check_drawn(score)
     return Transcription(
         source=_typed(data["source"], Source), settings=_typed(data["settings"], Mapping[str, Any]),
         performance=performance, grid=grid, score=score, warnings=_typed(data["warnings"], tuple[str, ...]),
@@ -165,6 +168,25 @@ def _check(performance: Performance) -> None:
                 for p in performance.parts)
     if not sane:
         raise ValueError("no such performance")
+
+
+def _check_drawn(score: Score) -> None:
+    """Raises ValueError for what no score that is drawn can hold."""
+    sane = all(n.step in tuple("ABCDEFG") and abs(n.alter) <= 2 and -1 <= n.octave <= 10 and n.staff in (1, 2)
+               and 0 <= n.duration_ql <= MAX_QL for n in score.notes)
+    sane &= all(abs(x.ql) <= MAX_QL for xs in (score.keys, score.clefs, score.tempi, score.marks, score.chords)
+                for x in xs)
+    sane &= all(abs(k.fifths) <= 7 for k in score.keys) and all(1 <= c.line <= 5 for c in score.clefs)
+    sane &= all(0 < t.bpm < 10_000 and t.beat_ql in _BEATS for t in score.tempi)
+    sane &= all(p.staves in (1, 2) and 0 <= p.program <= 127 and abs(p.transpose) <= 48 for p in score.parts)
+    sane &= all(s.type in _VALUES and 0 <= s.dots <= 3 and abs(s.onset_ql) <= MAX_QL and 0 <= s.duration_ql <= MAX_QL
+                for s in score.symbols)
+    if not sane or len({m.number for m in score.measures}) < len(score.measures):
+        raise ValueError("no such score")
+    for m in score.measures:
+        full_ql = TimeSignature(m.number, m.ql, m.numerator, m.denominator).measure_ql
+        if full_ql > MAX_QL or not 0 < m.length_ql <= MAX_QL or abs(m.ql) > MAX_QL:
+            raise ValueError(f"no such measure: {m}")
 
 
 def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
