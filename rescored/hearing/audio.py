@@ -33,7 +33,7 @@ from .sources import short_name
 RATE_HZ = 44_100
 SHORTEST_S = 0.3
 QUIETEST = 1e-4  # peak: -80 dBFS
-_DEMUXERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,mov,matroska,webm"
+_DEMUXERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,mov,matroska,webm,avi,asf,mpeg,mpegts,flv,wv,amr"
 _MEMORY_KB = 1_500_000  # address space; ffmpeg takes about a fifth of it
 _BLOCK_BYTES = 1 << 20
 _OVERVIEW_HZ = 50
