@@ -15,7 +15,8 @@ from rescored.hearing.sources import open_source
 from rescored.music import Audio, Recording
 from rescored.settings import AudioSettings
 
-FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "webm", "mp4", "aiff", "caf", "avi", "wma", "flv", "ts", "mpg", "wv")
+FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "webm", "mp4", "aiff", "caf", "avi", "wma", "flv", "ts", "mpg",
+           "wv")
 
 
 def heard(path, report=None, **settings):
