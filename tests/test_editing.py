@@ -139,12 +139,26 @@ def test_in_six_eight_without_hearing_again(server: Server, page: Any) -> None:
     page.locator("[data-setting='metre.time_signature']").select_option("6/8")
     page.locator(".rs-facts dd", has_text="6/8").wait_for()
     until(page, SAVED)
+    drawn = page.evaluate("""import('./workbench/session.js').then(({ session }) =>
+        session.song.content.score.measures.filter((measure) => measure.number > 0).length)""")
+    assert page.locator(".rs-facts div", has_text=re.compile("^Measures")).locator("dd").inner_text() == str(drawn)
     assert {path for path in store.glob("*/*") if path.suffix == ".zip"} == before
     assert len(edits(page)) == 6  # all corrections are still there
     for fold in ("Fine tuning", "Metre and tempo"):  # the left side says the same, for when it is transcribed again
         page.locator("#rs-tuning button.label-wrap", has_text=fold).click()
     until(page, "Promise.resolve(document.querySelector('#rs-metre-time_signature input')?.value === '6/8')")
     page.locator("#rs-tuning button.label-wrap", has_text="Fine tuning").click()
+
+
+def test_a_number_out_of_range_is_brought_into_it_and_none_changes_nothing(page: Any) -> None:
+    field = page.locator("[data-setting='score.transpose']")
+    for given, taken in (("99", "24"), ("", "24"), ("-1.2", "-1"), ("0", "0")):
+        field.fill(given)
+        field.press("Tab")
+        expect(field).to_have_value(taken)
+        until(page, SAVED)
+        assert page.evaluate("import('./workbench/edits.js').then(({ edit }) => "
+                             "String(edit.settings['score.transpose']))") == taken
 
 
 def test_doubtful_measures_are_walked_through(page: Any) -> None:

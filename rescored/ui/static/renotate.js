@@ -69,7 +69,11 @@ export function mountRenotate({ element, controls, bundles }) {
     } else {
       const step = kind === "int" ? 1 : "any";
       input = h("input", { type: "number", min: lo, max: hi, step, title: unit || null,
-        onchange: () => input.value !== "" && input.checkValidity() && set(Number(input.value)) });
+        onchange: () => { // nothing, or what is out of range, is never left standing as if it were in force
+          const was = edit.settings[name], value = input.value === "" ? was : Number(input.value);
+          input.value = Math.min(Math.max(kind === "int" ? Math.round(value) : value, lo), hi);
+          if (Number(input.value) !== was) set(Number(input.value));
+        } });
       shows.push((settings) => { if (document.activeElement !== input) input.value = settings[name]; });
     }
     input.dataset.setting = name;

@@ -39,12 +39,15 @@ export function mount({ element }) {
     if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)));
     const tempo = content.tempi?.[0];
     if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
-    if (song?.measures.length) fact("Measures", String(song.measures.filter((m) => m.number > 0).length));
+    const measures = content.score?.measures || song?.measures || []; // before there is a score, those that the beats make
+    if (measures.length) fact("Measures", String(measures.filter((m) => m.number > 0).length));
     const { left, total } = session.doubtful || {};
     if (total && left) fact("Doubtful", `${left} of ${total} measures to check`, h("span", { class: "rs-key" }, " (N)"));
     else if (total) fact("Doubtful", "all checked");
     if (song) fact("Notes", song.notes.length.toLocaleString());
-    if (tracks) fact("Length", clock(tracks.duration_s));
+    // What rescored plays rings on for a while; a recording's own length counts from the begin of the passage.
+    const whole_s = content.source?.duration_s - tracks?.begin_s;
+    if (tracks) fact("Length", clock(Math.min(tracks.duration_s, whole_s || tracks.duration_s)));
     for (const warning of content.warnings || []) warnings.append(h("li", {}, warning));
   }
 

@@ -20,7 +20,10 @@ export function mount({ element, props, trigger }) {
     const body = h("section", { class: "rs-room", id: `rs-room-${room.id}`, "aria-label": room.name, hidden: true },
       h("header", {}, h("h3", {}, room.name), iconButton("close", "Fold away", () => open(""))));
     room.mount({ element: body, controls: props.value.controls, bundles: props.value.readability, open: () => open(room.id) });
-    const button = iconButton(room.icon, room.name, () => open(shown === room.id ? "" : room.id),
+    const button = iconButton(room.icon, room.name, () => {
+      open(shown === room.id ? "" : room.id);
+      if (shown && matchMedia("(max-width: 820px)").matches) box.scrollIntoView(); // there it lies below all else
+    },
       { "aria-expanded": "false", "aria-controls": body.id });
     return { ...room, body, button };
   });
