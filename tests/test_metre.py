@@ -235,7 +235,7 @@ def test_one_chord_long_silences_and_drums_alone():
     metre=st.sampled_from(["auto", "3/4", "6/8", "3/8", "12/8"]),
     bpm=st.sampled_from([(20.0, 300.0), (60.0, 60.0), (200.0, 100.0)]),
     factor=st.sampled_from(["1", "2", "1/2"]),
-    one=st.sampled_from([-1.0, 0.0, 2.0, 1000.0]),
+    one=st.sampled_from([-1.0, 0.0, 2.0, 50.0]),
 )
 def test_any_notes_and_any_settings_give_a_sound_grid(gaps, metre, bpm, factor, one):
     onsets = np.cumsum(gaps)
