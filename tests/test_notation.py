@@ -227,6 +227,12 @@ def test_three_four_with_a_pickup():
     assert drawn(score) == ["quarter"] * 10
 
 
+def test_a_pickup_in_which_nothing_sounds_is_left_out():
+    grid = grid_of("4/4", beats=9, pickup_beats=1)
+    score = notate(play([(k, 1, 60 + k) for k in range(8)], grid), grid)
+    assert [m.number for m in score.measures] == [1, 2] and drawn(score) == ["quarter"] * 8
+
+
 def test_triplets_against_eighths():
     grid = grid_of("2/4", beats=8, bpm=60)
     right = [(k / 3, 1 / 3, 72 + k % 5) for k in range(24)]

@@ -23,8 +23,10 @@ def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
     """Measures from the grid's first beat on, or `begin` if that is earlier, until `end` (ticks).
 
     They begin at the grid's downbeats and go on beyond them as the time signature says. The first
-    may be short, a pickup that begins on a beat; the last is full.
+    may be short, a pickup that begins on a beat, and is left out where `begin`, the first note's place, comes
+    after it; the last is full.
     """
+    first = begin
     ticks = beat_ticks(grid)
     downbeats = {int(t): int(m) for t, m, b in zip(ticks, grid.measure, grid.beat, strict=True) if b == 1}
     starts, numbers = sorted(downbeats), sorted(downbeats.values())
@@ -39,6 +41,8 @@ def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
         needed = -(-(starts[0] - begin) // beat) * beat
         starts.insert(0, starts[0] - min(needed, _length(grid, begin)))
         numbers.insert(0, numbers[0] - 1)
+    while len(starts) > 1 and numbers[0] < 1 and starts[1] <= first:
+        del starts[0], numbers[0]
     while len(starts) > 1 and starts[-1] >= max(end, begin + 1):
         del starts[-1], numbers[-1]  # the grid went on after the last note
     stops = [*starts[1:], starts[-1] + _length(grid, starts[-1])]
