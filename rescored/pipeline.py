@@ -23,7 +23,7 @@ from .hearing.midi import read_midi
 from .hearing.pulse import find_tracker, track_pulse
 from .hearing.separate import find_separator, separate
 from .hearing.sources import open_source
-from .hearing.transcribe import detect_notes, stems_to_hear
+from .hearing.transcribe import detect_notes, heard_beside, stems_to_hear
 from .music import (
     NO_WISHES,
     BeatGrid,
@@ -127,7 +127,8 @@ def hear(recording: Recording, settings: Settings, run: Runner) -> tuple[Perform
     stems = run(separate, audio, separator, settings=settings.separate)
     wanted = stems_to_hear(stems, settings.notes)
     heard = {
-        stem: run(detect_notes, wanted[stem], stem, settings=settings.notes, label=stem)
+        stem: run(detect_notes, wanted[stem], stem, heard_beside(stems, audio), settings=settings.notes,
+                  label=stem)
         for stem in sorted(wanted, key=lambda stem: stem != "piano")  # which says most, so it can be seen first
     }
     heard = {stem: heard[stem] for stem in wanted}

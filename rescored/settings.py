@@ -109,7 +109,8 @@ class SeparateSettings(Section):
 
     model: str = choice(
         "none", "What takes the recording apart: Demucs' models, or the one that ships with rescored, which is rougher "
-        "(too rough for a drum part) and stands in where theirs cannot be fetched; none = transcribe it as it is",
+        "(of the drums it gives kick, snare, hi-hat and crash) and stands in where theirs cannot be fetched; none = "
+        "transcribe it as it is",
         of=("none", "htdemucs", "htdemucs_ft", "htdemucs_6s", "rescored-small"))
     quality: str = choice(
         "quick", "fine = the fine-tuned models, quarter overlap, two passes: about ten times slower",

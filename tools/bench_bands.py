@@ -3,6 +3,7 @@
     python tools/bench_bands.py [--data FOLDER]
 
 The true stems stand in for separation's: what is measured is how each is heard, and how the parts go together.
+Then the same from the mix, taken apart by the separator that ships: what a machine without Demucs' weights hears.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rescored.hearing.assemble import assemble
 from rescored.hearing.pulse import find_tracker, track_pulse
-from rescored.hearing.transcribe import detect_notes, stems_to_hear
+from rescored.hearing.separate import separate
+from rescored.hearing.transcribe import detect_notes, heard_beside, stems_to_hear
 from rescored.hearing.transcribe.monophonic import RANGES
-from rescored.music import PIANO, Audio, Note, Part, Performance, Stems
+from rescored.hearing.weights import BUILT_IN
+from rescored.music import PIANO, Audio, Note, Part, Performance, Separator, Stems
 from rescored.output.sound import render
 from rescored.settings import Settings
 
@@ -99,11 +102,21 @@ def true_stems(performance: Performance) -> Stems:
     return Stems(audio, "the truth")
 
 
+def mixed(stems: Stems) -> Audio:
+    """The sum of the stems."""
+    return Audio(np.sum([a.samples for a in stems.audio.values()], axis=0), next(iter(stems.audio.values())).rate_hz)
+
+
+def taken_apart(mix: Audio) -> Stems:
+    """The stems that the separator that ships makes of a mix."""
+    return separate(mix, Separator(BUILT_IN), settings=Settings.preset("full-band").separate)
+
+
 def hear_band(stems: Stems) -> Performance:
     """What the pipeline hears after separation."""
     settings = Settings.preset("full-band").changed({"pulse.tracker": "onset-strength"})
-    mix = Audio(np.sum([a.samples for a in stems.audio.values()], axis=0), stems.audio["bass"].rate_hz)
-    heard = {stem: detect_notes(sound, stem, settings=settings.notes)
+    mix = mixed(stems)
+    heard = {stem: detect_notes(sound, stem, heard_beside(stems, mix), settings=settings.notes)
              for stem, sound in stems_to_hear(stems, settings.notes).items()}
     pulse = track_pulse(mix, find_tracker(settings=settings.pulse), settings=settings.pulse)
     return assemble(mix, (), heard, pulse, settings=settings.notes)
@@ -111,8 +124,7 @@ def hear_band(stems: Stems) -> Performance:
 
 def hear_mix(stems: Stems) -> tuple[Note, ...]:
     """What Basic Pitch hears without separation."""
-    mix = Audio(np.sum([a.samples for a in stems.audio.values()], axis=0), stems.audio["bass"].rate_hz)
-    return detect_notes(mix, "mix", settings=Settings.preset("full-band").notes).notes
+    return detect_notes(mixed(stems), "mix", settings=Settings.preset("full-band").notes).notes
 
 
 def onset_f1(truth: Performance, heard: Performance, part: str, drums: tuple[int, ...] = ()) -> float:
@@ -137,22 +149,47 @@ def matched_f1(truth: list[tuple[float, int]], found: list[tuple[float, int]]) -
 
 
 def measure_mdb(data: Path) -> None:
-    """Drum onsets by class on the true drum stems."""
+    """Drum onsets by class on the true drum stems, and on those made of the published mixes."""
     import soundfile
 
-    print("\n## mdb, true drum stems: onset F1 (50 ms)\n\n| | " + " | ".join(DRUM_CLASSES) + " |\n|---|--:|--:|--:|")
+    print("\n## mdb: onset F1 (50 ms) of drums\n\n| | stem | " + " | ".join(DRUM_CLASSES) + " |\n|---|---|--:|--:|--:|")
+    settings = Settings.preset("full-band").notes
     for folder in sorted((data / "mdb").iterdir()):
         if not folder.is_dir():
             continue
-        samples, rate_hz = soundfile.read(folder / "stem_01_drum_set.ogg", dtype="float32", always_2d=True)
-        heard = detect_notes(Audio(samples.T, rate_hz), "drums", settings=Settings.preset("full-band").notes)
+
+        def read(name: str, folder: Path = folder) -> Audio:
+            samples, rate_hz = soundfile.read(folder / name, dtype="float32", always_2d=True)
+            return Audio(samples.T, rate_hz)
+
         truth: dict[str, list[tuple[float, int]]] = defaultdict(list)
         for line in (folder / "drums.csv").read_text().splitlines()[1:]:
             time_s, kind = line.split(",")
             truth[kind].append((float(time_s), 0))
-        cells = [matched_f1(truth[kind], [(n.onset_s, 0) for n in heard.notes if n.pitch in drums])
-                 if truth[kind] else None for kind, drums in DRUM_CLASSES.items()]
-        print(f"| {folder.name} | " + " | ".join("" if c is None else f"{c:.3f}" for c in cells) + " |", flush=True)
+        mix = read("mix.ogg")
+        rough = taken_apart(mix)
+        for name, heard in (
+            ("true", detect_notes(read("stem_01_drum_set.ogg"), "drums", settings=settings)),
+            (BUILT_IN, detect_notes(rough.audio["drums"], "drums", heard_beside(rough, mix), settings=settings)),
+        ):
+            cells = [matched_f1(truth[kind], [(n.onset_s, 0) for n in heard.notes if n.pitch in drums])
+                     if truth[kind] else None for kind, drums in DRUM_CLASSES.items()]
+            print(f"| {folder.name} | {name} | " + " | ".join("" if c is None else f"{c:.3f}" for c in cells) + " |",
+                  flush=True)
+
+
+def measure_rough() -> None:
+    """The same bands from their mixes alone; of piano and guitar the separator makes one stem."""
+    print(f"\n## Bands of our own, their mixes taken apart by {BUILT_IN}: onset F1 (50 ms)\n\n"
+          "| | melody | bass | accompaniment | kick | snare | hi-hat | parts |\n|---|" + "--:|" * 6 + "---|")
+    for band in BANDS:
+        truth = play(band)
+        heard = hear_band(taken_apart(mixed(true_stems(truth))))
+        others = tuple(replace(n, part="other") if n.part in ("piano", "guitar") else n for n in truth.notes)
+        cells = [onset_f1(replace(truth, notes=others), heard, part) for part in ("vocals", "bass", "other")]
+        cells += [onset_f1(truth, heard, "drums", DRUM_CLASSES[kind]) for kind in ("KD", "SD", "HH")]
+        print(f"| {band.name} | " + " | ".join(f"{c:.3f}" for c in cells) + " | "
+              + ", ".join(p.name for p in heard.parts) + " |", flush=True)
 
 
 def main(data: Path | None = None) -> None:
@@ -176,6 +213,7 @@ def main(data: Path | None = None) -> None:
         cells += [f"{onset_f1(truth, heard, 'drums', DRUM_CLASSES[kind]):.3f}" for kind in ("KD", "SD", "HH")]
         cells.append(", ".join(p.name for p in heard.parts))
         print(f"| {band.name} | " + " | ".join(cells) + " |", flush=True)
+    measure_rough()
     if data:
         measure_mdb(data)
 

@@ -1,26 +1,32 @@
 """Fit rescored/hearing/transcribe/drums.npz on grooves that are made here; see `--help`.
 
     python tools/train_drums.py [--soundfont FluidR3_GM.sf2 ...] [--kit FOLDER ...] [--held-out FOLDER ...]
+    python tools/train_drums.py --in-mix ...
 
 Kits are those of the soundfonts (the one in pretty_midi's wheel, and any that are named), folders of
 samples, and drums made from scratch: swept sines, noise, metallic partials. Every source counts the
 same, however many kits it has: those of a soundfont are much alike. Grooves are what drummers play (a
 time keeper, a backbeat, fills over the toms into a crash), or patterns of chance, with swing, ghost notes
 and strokes at random; the studio adds rattling snares, rooms, tone, compression, noise and what separation
-leaves of other instruments. Prints precision, recall and F1 of each drum on what drummers play, on the kits
-held out, which are in no other, with thresholds that were best for other grooves on them.
+leaves of other instruments. `--in-mix` fits drums_in_mix.npz instead: a band plays along (tools/drum_mixes.py),
+some of it without drums, and what is heard is the drum stem that the separator that ships makes of the mix, beside
+the mix; it goes on from drums.npz, three times, and takes the mean of the weights (Wortsman et al., "Model soups",
+ICML 2022). Those that ship came from 520, 670 and 770 grooves. Prints precision, recall and F1 of each drum on what
+drummers play, on the kits held out, which are in no other, with thresholds that were best for other grooves on them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pretty_midi
 import torch
 from drum_kits import OTHERS, RATE_HZ, Chance, Kit, in_folder, in_soundfont, made
+from drum_mixes import Backing, backing, drum_stem, mixed
 from scipy.signal import butter, fftconvolve, sosfilt
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rescored.hearing.transcribe import drums
 
 SECONDS = 6.0
+BEGIN_S = 0.1  # of the groove
+NO_DRUMS = 0.1  # share of the songs
 
 # ---------------------------------------------------------------- grooves
 
@@ -38,9 +46,12 @@ DOWN = drums.TOMS[::-1]  # a fill goes down the toms
 KIT = (*drums.DRUMS, drums.LOW_TOM, drums.HIGH_TOM, *OTHERS)
 
 
-def played(chance: Chance) -> list[Stroke]:
-    """What drummers play: measures of sixteen steps, the last of them, and others now and then, with a fill."""
-    step_s = 60 / chance.uniform(80, 165) / 4
+def played(chance: Chance, beat_s: float = 0.0) -> list[Stroke]:
+    """What drummers play: measures of sixteen steps, the last of them, and others now and then, with a fill.
+
+    `beat_s`: of the song that it belongs to; 0 = any.
+    """
+    step_s = (beat_s or 60 / chance.uniform(80, 165)) / 4
     measures = max(int((SECONDS - 0.8) / (16 * step_s)), 1)
     keeper = chance.choice([drums.CLOSED, drums.CLOSED, drums.RIDE])
     every = int(chance.choice([2, 4] if keeper == drums.RIDE else [1, 2, 2, 2, 4]))
@@ -52,7 +63,7 @@ def played(chance: Chance) -> list[Stroke]:
     strokes: list[Stroke] = []
     for k in range(measures * 16):
         measure, s = divmod(k, 16)
-        at = 0.1 + k * step_s
+        at = BEGIN_S + k * step_s
 
         def strike(drum: int, strength: float, at: float = at) -> None:
             strokes.append((max(at + chance.normal(0, loose_s), 0.02), int(drum), strength))
@@ -117,7 +128,7 @@ def by_chance(chance: Chance) -> list[Stroke]:
                 struck = chance.random() < 0.4
             if struck:
                 ghost = 0.3 if drum == drums.SNARE and not hits[s] else 1.0
-                at = 0.1 + k * step_s + swing * (s % 2) + chance.normal(0, loose_s)
+                at = BEGIN_S + k * step_s + swing * (s % 2) + chance.normal(0, loose_s)
                 strokes.append((max(at, 0.02), drum, float(accents[s, 0] * chance.uniform(0.7, 1) * ghost)))
     return sorted(strokes)
 
@@ -214,15 +225,27 @@ def kind_of(drum: int) -> int:
     return drums.MIDDLE_TOM if drum in drums.TOMS else drum
 
 
-def example(sources: list[list[Kit]], chance: Chance, drummers: float = 0.6) -> Example:
+def example(
+    sources: list[list[Kit]], chance: Chance, drummers: float = 0.6, songs: Sequence[Backing] = ()
+) -> Example:
     """Bands, how much each drum is struck in each frame (0..1), and the strokes.
 
     `drummers`: the share of what drummers play, on their own kits, against patterns of chance on any drums.
+    `songs`: of which one sounds along; the bands are those of the drum stem made of the mix, and of the mix.
     """
     real = chance.random() < drummers
     kit = set_up(sources, chance, 1.0 if drummers == 1 else 0.9 if real else 0.7)
-    strokes = [s for s in (played(chance) if real else by_chance(chance)) if s[1] in kit]
-    spectrum = drums.bands(record(strokes, kit, chance, 2.5 if real else 5.0))
+    song = songs[chance.integers(len(songs))] if songs else None
+    beat_s = song.beat_s if song and chance.random() < 0.8 else 0.0
+    strokes = [s for s in (played(chance, beat_s) if real else by_chance(chance)) if s[1] in kit]
+    sound = record(strokes, kit, chance, 2.5 if real else 5.0)
+    if song:
+        if chance.random() < NO_DRUMS:
+            strokes, sound = [], np.zeros_like(sound)
+        mix = mixed(sound, song.cut(SECONDS, BEGIN_S, chance), chance)
+        spectrum = np.concatenate([drums.bands(drum_stem(mix)), drums.bands(mix.mean(axis=0))], axis=1)
+    else:
+        spectrum = drums.bands(sound)
     target = np.zeros((len(spectrum), len(drums.DRUMS)), dtype=np.float32)
     for at, drum, _ in strokes:
         if (drum := kind_of(drum)) in drums.DRUMS:
@@ -236,12 +259,12 @@ SELDOM = (drums.MIDDLE_TOM, drums.RIDE, drums.CRASH, drums.OPEN, drums.STICK)  #
 
 
 class Net(torch.nn.Module):
-    """The network that drums.py computes."""
+    """The network that drums.py computes, of so many facts a frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int) -> None:
         super().__init__()
         width = drums.WIDTH
-        self.first = torch.nn.Conv1d(2 * drums.BANDS, width, 5, padding=2)
+        self.first = torch.nn.Conv1d(inputs, width, 5, padding=2)
         self.later = torch.nn.ModuleList(
             torch.nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in drums.DILATIONS)
         self.mix = torch.nn.Conv1d(width, width, 1)
@@ -257,25 +280,40 @@ class Net(torch.nn.Module):
 
 def seen_anew(x: torch.Tensor) -> torch.Tensor:
     """Facts (batch, facts, frames) as other tones, levels and sizes of the drums would give them."""
-    both = x.unflatten(1, (2, drums.BANDS))
+    all_bands = x.unflatten(1, (-1, drums.BANDS))
     if shift := int(torch.randint(-1, 2, ())):
-        both = torch.nn.functional.pad(both, (0, 0, 1, 1), mode="replicate")[:, :, 1 - shift :][:, :, : drums.BANDS]
+        padded = torch.nn.functional.pad(all_bands, (0, 0, 1, 1), mode="replicate")
+        all_bands = padded[:, :, 1 - shift :][:, :, : drums.BANDS]
     octaves = torch.linspace(-1, 1, drums.BANDS)[:, None]
-    tone = torch.randn(3, len(x), 1, 1)
-    low, high = both.unbind(1)
-    return torch.cat([low + 0.15 * tone[0] + 0.12 * tone[1] * octaves + 0.1 * tone[2] * octaves**2, high], dim=1)
+    tone = torch.randn(3, len(x), 1, 1, 1)
+    levels, below_peak = all_bands.chunk(2, dim=1)
+    levels = levels + 0.15 * tone[0] + 0.12 * tone[1] * octaves + 0.1 * tone[2] * octaves**2
+    return torch.cat([levels, below_peak], dim=1).flatten(1, 2)
 
 
-def fit(examples: list[Example], passes: int, batch: int = 16, frames: int = 301) -> dict[str, np.ndarray]:
-    """The weights of the network, as drums.py reads them."""
-    torch.manual_seed(0)
+def fit(
+    examples: list[Example], passes: int, start: dict[str, np.ndarray] | None = None, seed: int = 0, batch: int = 16,
+    frames: int = 301,
+) -> dict[str, np.ndarray]:
+    """The weights of the network, as drums.py reads them; `start`: those of a net that hears true stems, to go on from.
+
+    What that saw of the stem, a net for rough ones at first sees of the stem and the mix alike.
+    """
+    torch.manual_seed(seed)
     shortest = min(len(s) for s, *_ in examples)
     x = torch.from_numpy(np.stack([drums.facts(s)[:shortest].T for s, *_ in examples]))
     y = torch.from_numpy(np.stack([t[:shortest].T for _, t, _ in examples]))
     seldom = [drums.DRUMS.index(drum) for drum in SELDOM]
-    net, a_pass = Net(), 2 * len(x) // batch
+    net, a_pass = Net(x.shape[1]), 2 * len(x) // batch
+    if start:
+        tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in start.items()}
+        first = tensors["first.weight"].unflatten(1, (2, 1, drums.BANDS)) / 2
+        tensors["first.weight"] = first.expand(-1, -1, 2, -1, -1).flatten(1, 3)
+        net.load_state_dict({name: value.permute(2, 1, 0) if value.dim() == 3 else value
+                             for name, value in tensors.items() if name != "threshold"})
     learn = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
-    slower = torch.optim.lr_scheduler.OneCycleLR(learn, 5e-3, total_steps=passes * a_pass, pct_start=0.2)
+    slower = torch.optim.lr_scheduler.OneCycleLR(
+        learn, 2e-3 if start else 5e-3, total_steps=passes * a_pass, pct_start=0.2)
     for number in range(passes):
         total = 0.0
         for rows in torch.cat([torch.randperm(len(x)) for _ in range(2)])[: a_pass * batch].split(batch):
@@ -311,15 +349,16 @@ def sources_of(paths: list[Path]) -> list[list[Kit]]:
             for path in paths]
 
 
-def choose_thresholds(held: list[Example]) -> np.ndarray:
-    """The threshold of every drum with the best F1."""
+def choose_thresholds(held: list[Example], ear: drums.Ear) -> np.ndarray:
+    """The threshold of every drum with the best F1; the closed hi-hat's is that of what keeps time."""
     threshold = np.zeros(len(drums.DRUMS), dtype=np.float16)
-    likely = [drums.odds(spectrum) for spectrum, *_ in held]
+    likely = [drums.odds(spectrum, ear.weights) for spectrum, *_ in held]
     for k, drum in enumerate(drums.DRUMS):
-        scores = []
+        scores, wanted = [], (drums.CLOSED, drums.RIDE) if drum == drums.CLOSED else (drum,)
+        columns = [drums.DRUMS.index(d) for d in wanted]
         for level in np.arange(0.1, 0.9, 0.05):
-            counts = [onset_f1([at for at, d, _ in strokes if kind_of(d) == drum],
-                               drums.peaks(p[:, k], level) * drums.HOP / RATE_HZ)
+            counts = [onset_f1([at for at, d, _ in strokes if kind_of(d) in wanted],
+                               drums.peaks(drums.any_of(p[:, columns]), level) * drums.HOP / RATE_HZ)
                       for p, (_, _, strokes) in zip(likely, held, strict=True)]
             hits, true, found = np.sum(counts, axis=0)
             scores.append((2 * hits / max(true + found, 1), level))
@@ -328,11 +367,13 @@ def choose_thresholds(held: list[Example]) -> np.ndarray:
     return threshold
 
 
-def measure(held: list[Example], threshold: np.ndarray) -> None:
+def measure(held: list[Example], ear: drums.Ear) -> None:
     """Print precision, recall and F1 of every drum, toms apart and together."""
-    heard = [drums.strokes(spectrum, drums.odds(spectrum), threshold) for spectrum, *_ in held]
-    for name, wanted in {**{str(d): (d,) for d in drums.DRUMS}, "41": (41,), "45": (45,), "48": (48,),
-                         "toms": drums.TOMS, "hi-hats": (drums.CLOSED, drums.OPEN)}.items():
+    threshold = drums.weights(ear.weights)["threshold"]
+    heard = [drums.strokes(spectrum, drums.odds(spectrum, ear.weights), threshold) for spectrum, *_ in held]
+    names = {**{str(d): (d,) for d in sorted({*drums.DRUMS, *drums.TOMS})}, "toms": drums.TOMS,
+             "hi-hats": (drums.CLOSED, drums.OPEN), "keepers": drums.KEEPERS}
+    for name, wanted in names.items():
         counts = [onset_f1([at for at, d, _ in strokes if d in wanted],
                            np.array([n.onset_s for n in notes if n.pitch in wanted]))
                   for notes, (_, _, strokes) in zip(heard, held, strict=True)]
@@ -346,33 +387,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--soundfont", type=Path, nargs="*", default=[], help="more kits than the wheel's")
     parser.add_argument("--kit", type=Path, nargs="*", default=[], help="folders of samples, one kit each")
-    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="kits to measure with, in no training")
+    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="kits to choose thresholds with")
+    parser.add_argument("--measured-on", type=Path, nargs="*", default=[], help="kits to measure with, in no training")
     parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
+    parser.add_argument("--in-mix", action="store_true", help="in whole songs that were taken apart")
+    parser.add_argument("--band", type=Path, nargs="*", default=[], help="soundfonts that the band plays on, too")
+    parser.add_argument("--band-held-out", type=Path, help="the soundfont of the songs to measure with")
     parser.add_argument("--grooves", type=int, default=1500)
     parser.add_argument("--passes", type=int, default=12)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.measure:
-        chance, held_out = np.random.default_rng(1), sources_of(options.held_out)
-        measure([example(held_out, chance, drummers=1) for _ in range(90)], drums.weights()["threshold"])
-        return
-    chance = np.random.default_rng(0)
-    wheel = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
-    sources = [*sources_of([wheel, *options.soundfont, *options.kit]), [made(chance) for _ in range(12)]]
-    held_out = sources_of(options.held_out) or [[made(chance)] for _ in range(20)]
-    print(f"{len(sources)} sources, {len(held_out)} held out", flush=True)
-    examples = [example(sources, chance) for _ in range(options.grooves)]
-    held = [example(held_out, chance) for _ in range(120)]
-    print("made", flush=True)
-    weights = fit(examples, options.passes)
-    drums.WEIGHTS.unlink(missing_ok=True)
-    np.savez_compressed(drums.WEIGHTS, **weights, threshold=np.full(len(drums.DRUMS), 0.5, np.float16))
-    drums.weights.cache_clear()
-    threshold = choose_thresholds(held)
-    np.savez_compressed(drums.WEIGHTS, **weights, threshold=threshold)
-    drums.weights.cache_clear()
-    measure([example(held_out, chance, drummers=1) for _ in range(60)], threshold)  # grooves that chose nothing
-    print(drums.WEIGHTS.stat().st_size, "bytes")
+    ear, chance = drums.ROUGH if options.in_mix else drums.CLEAN, np.random.default_rng(1)
+
+    def songs(count: int, *soundfonts: Path | None) -> list[Backing]:
+        return [backing(chance, soundfonts[k % len(soundfonts)]) for k in range(count if options.in_mix else 0)]
+
+    other_songs = songs(24, options.band_held_out)
+    choosing = sources_of(options.held_out) or [[made(chance)] for _ in range(20)]
+    measuring = sources_of(options.measured_on) or choosing
+    if not options.measure:
+        wheel = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
+        sources = [*sources_of([wheel, *options.soundfont, *options.kit]), [made(chance) for _ in range(12)]]
+        own_songs = songs(options.grooves // 12, None, *options.band)
+        print(f"{len(sources)} sources, {len(choosing)} held out", flush=True)
+        examples = [example(sources, chance, songs=own_songs) for _ in range(options.grooves)]
+        held = [example(choosing, chance, 1.0 if options.in_mix else 0.6, other_songs) for _ in range(120)]
+        print("made", flush=True)
+        start = dict(drums.weights(drums.CLEAN.weights)) if options.in_mix else None
+        fits = [fit(examples, options.passes, start, seed) for seed in range(3 if options.in_mix else 1)]
+        weights = {name: np.mean([f[name] for f in fits], axis=0, dtype=np.float32).astype(np.float16)
+                   for name in fits[0]}
+        file = Path(drums.__file__).with_name(ear.weights)
+        np.savez_compressed(file, **weights, threshold=np.full(len(drums.DRUMS), 0.5, np.float16))
+        drums.weights.cache_clear()
+        np.savez_compressed(file, **weights, threshold=choose_thresholds(held, ear))
+        drums.weights.cache_clear()
+        print(file.stat().st_size, "bytes")
+    measure([example(measuring, chance, 1.0, other_songs) for _ in range(90)], ear)  # grooves that chose nothing
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def warm(presets: str) -> None:
 
     from ..hearing.pulse import find_tracker, track_pulse
     from ..hearing.separate import find_separator, separate
-    from ..hearing.transcribe import detect_notes, stems_to_hear
+    from ..hearing.transcribe import detect_notes, heard_beside, stems_to_hear
     from ..music import Audio
 
     names = list(PRESETS) if presets == "all" else [name for name in presets.split(",") if name in PRESETS]
@@ -31,7 +31,7 @@ def warm(presets: str) -> None:
             audio = Audio(noise, 44100)
             stems = separate(audio, find_separator(settings=settings.separate), settings=settings.separate)
             for stem, sound in stems_to_hear(stems, settings.notes).items():
-                detect_notes(sound, stem, settings=settings.notes)
+                detect_notes(sound, stem, heard_beside(stems, audio), settings=settings.notes)
             track_pulse(audio, find_tracker(settings=settings.pulse), settings=settings.pulse)
         except RescoredError as error:
             log.warning("preset %s cannot be made warm: %s", name, error)

@@ -24,10 +24,11 @@ from ..resample import mono_at
 from .basic_pitch import posteriors, velocity_of
 from .note_odds import FRAME_S, HOP, LOWEST, RATE_HZ, Begins, Posterior, begins
 
+Overtones = tuple[tuple[int, float], ...]
 RANGES = {"vocals": (38, 88), "bass": (28, 67)}  # D2..E6, E1..G4
 CHANGE = 5.0  # log odds that a step to another key, or to silence, must gain
 SILENCE = 0.25  # posterior that as likely sounds as not
-OVERTONES = ((12, 0.6), (19, 0.3), (24, 0.3))  # semitones above a key, and how much their sounding speaks for it
+OVERTONES: Overtones = ((12, 0.6), (19, 0.3), (24, 0.3))  # semitones above a key; how much they speak for it
 SHORTEST = 7  # frames (80 ms): what is shorter belongs to a glide
 AGAIN, RISE_DB = 0.5, 2.0  # least probability, and rise of the level, where a key begins again
 REPEAT = 12  # frames (0.14 s): no key does sooner
@@ -37,24 +38,32 @@ SILENT_DB = 45.0  # below the loud passages
 BLOCK = 4096  # frames whose gains are held at once
 
 
-def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report) -> Heard:
-    """The one line of a stem, within the range of what plays it. Ids are left empty."""
+def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report, *, rough: bool = False) -> Heard:
+    """The one line of a stem, within the range of what plays it. Ids are left empty.
+
+    In a `rough` stem attacks, which went to the drums, say nothing of where a key begins again, and what sounds an
+    octave above a voice's key may be the voice, above an accompaniment that is left.
+    """
     samples = mono_at(audio, RATE_HZ)
     posterior = posteriors(samples, report)
     frames = posterior.frames
     level_db = levels_db(samples)
     silent = level_db <= np.percentile(level_db, 95) - SILENT_DB
     low, high = (max(settings.lowest, RANGES[stem][0]), min(settings.highest, RANGES[stem][1]))
-    line = likeliest_line(frames, silent, low - LOWEST, high - LOWEST)
+    overtones = () if rough and stem == "vocals" else OVERTONES
+    line = likeliest_line(frames, silent, low - LOWEST, high - LOWEST, overtones)
+    sudden_db = np.inf if rough else SUDDEN_DB[stem]
     notes = [
         Note("", first * FRAME_S, last * FRAME_S, key + LOWEST,
              velocity_of(samples, first * FRAME_S, key + LOWEST), round(float(frames[first:last, key].mean()), 4))
-        for first, last, key in segments(line, begins(posterior, samples), level_db, SUDDEN_DB[stem])
+        for first, last, key in segments(line, begins(posterior, samples), level_db, sudden_db)
     ]
     return Heard(tuple(replace(n, confidence=min(n.confidence, 1.0)) for n in notes), transcriber="basic-pitch")
 
 
-def likeliest_line(frames: Posterior, silent: NDArray[np.bool_], low: int, high: int) -> Ints:
+def likeliest_line(
+    frames: Posterior, silent: NDArray[np.bool_], low: int, high: int, overtones: Overtones = OVERTONES
+) -> Ints:
     """The key (index into `frames`) that sounds in every frame, -1 for none; shape (frames,). None does where
     it is `silent`."""
     back = np.zeros((len(frames), high - low + 2), dtype=np.uint8)  # the best state before each; 0 = no key
@@ -62,7 +71,7 @@ def likeliest_line(frames: Posterior, silent: NDArray[np.bool_], low: int, high:
     states = np.arange(high - low + 2)
     for t in range(len(frames)):
         if t % BLOCK == 0:
-            gain = _gain(frames[t : t + BLOCK] * ~silent[t : t + BLOCK, None], low, high)
+            gain = _gain(frames[t : t + BLOCK] * ~silent[t : t + BLOCK, None], low, high, overtones)
         if t:
             best = int(total.argmax())
             moves = total[best] - CHANGE > total
@@ -76,11 +85,11 @@ def likeliest_line(frames: Posterior, silent: NDArray[np.bool_], low: int, high:
     return np.where(line > 0, line - 1 + low, -1)
 
 
-def _gain(frames: Posterior, low: int, high: int) -> Floats:
+def _gain(frames: Posterior, low: int, high: int, overtones: Overtones) -> Floats:
     """What every state (none, then the keys from low to high) gains in some frames."""
-    padded = np.pad(frames, ((0, 0), (0, OVERTONES[-1][0])))
+    padded = np.pad(frames, ((0, 0), (0, max((up for up, _ in overtones), default=0))))
     keys = np.arange(low, high + 1)
-    heard = padded[:, keys] + sum(w * padded[:, keys] ** 0.5 * padded[:, keys + up] for up, w in OVERTONES)
+    heard = padded[:, keys] + sum(w * padded[:, keys] ** 0.5 * padded[:, keys + up] for up, w in overtones)
     return np.concatenate([np.zeros((len(frames), 1)), np.log((heard + 0.02) / SILENCE)], axis=1)
 
 

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import sys
 import types
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -244,8 +245,11 @@ def _finished(events: list[Event]) -> list[Event]:
 def _likeliest(events: list[Event], notes: list[Event]) -> list[Event]:
     """The near-misses of one pitch that meet neither its notes nor a likelier near-miss."""
     kept: list[Event] = []
+    sounding = sorted((e.start_s, e.end_s) for e in notes)  # of these no two meet
     for event in sorted(events, key=lambda e: -e.log_odds):
-        if not any(event.start_s < e.end_s and e.start_s < event.end_s for e in [*notes, *kept]):
+        i = bisect_left(sounding, (event.end_s,))
+        if i == 0 or sounding[i - 1][1] <= event.start_s:
+            sounding.insert(i, (event.start_s, event.end_s))
             kept.append(event)
     return kept
 
