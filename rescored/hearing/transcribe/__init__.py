@@ -77,7 +77,7 @@ def _level(audio: Audio) -> float:
     return float(np.sqrt(squares / max(audio.samples.size, 1)))
 
 
-@stage(version=8)
+@stage(version=9)
 def detect_notes(
     audio: Audio, stem: str, beside: Audio | None = None, *, settings: NoteSettings, report: Report = silent
 ) -> Heard:

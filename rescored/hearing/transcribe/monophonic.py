@@ -26,6 +26,7 @@ from .note_odds import FRAME_S, HOP, LOWEST, RATE_HZ, Begins, Posterior, begins
 
 Overtones = tuple[tuple[int, float], ...]
 RANGES = {"vocals": (38, 88), "bass": (28, 67)}  # D2..E6, E1..G4
+ROUGH_TOP = 54  # F sharp 3, 185 Hz
 CHANGE = 5.0  # log odds that a step to another key, or to silence, must gain
 SILENCE = 0.25  # posterior that as likely sounds as not
 OVERTONES: Overtones = ((12, 0.6), (19, 0.3), (24, 0.3))  # semitones above a key; how much they speak for it
@@ -41,8 +42,9 @@ BLOCK = 4096  # frames whose gains are held at once
 def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report, *, rough: bool = False) -> Heard:
     """The one line of a stem, within the range of what plays it. Ids are left empty.
 
-    In a `rough` stem attacks, which went to the drums, say nothing of where a key begins again, and what sounds an
-    octave above a voice's key may be the voice, above an accompaniment that is left.
+    In a `rough` stem attacks, which went to the drums, say nothing of where a key begins again, what sounds an
+    octave above a voice's key may be the voice, above an accompaniment that is left, and keys above `ROUGH_TOP`
+    are of others than the bass, whose stem ends there.
     """
     samples = mono_at(audio, RATE_HZ)
     posterior = posteriors(samples, report)
@@ -53,10 +55,12 @@ def hear_line(audio: Audio, stem: str, settings: NoteSettings, report: Report, *
     overtones = () if rough and stem == "vocals" else OVERTONES
     line = likeliest_line(frames, silent, low - LOWEST, high - LOWEST, overtones)
     sudden_db = np.inf if rough else SUDDEN_DB[stem]
+    top = ROUGH_TOP if rough and stem == "bass" else high
     notes = [
         Note("", first * FRAME_S, last * FRAME_S, key + LOWEST,
              velocity_of(samples, first * FRAME_S, key + LOWEST), round(float(frames[first:last, key].mean()), 4))
         for first, last, key in segments(line, begins(posterior, samples), level_db, sudden_db)
+        if key + LOWEST <= top
     ]
     return Heard(tuple(replace(n, confidence=min(n.confidence, 1.0)) for n in notes), transcriber="basic-pitch")
 
