@@ -185,8 +185,10 @@ def measure_rough() -> None:
     for band in BANDS:
         truth = play(band)
         heard = hear_band(taken_apart(mixed(true_stems(truth))))
-        others = tuple(replace(n, part="other") if n.part in ("piano", "guitar") else n for n in truth.notes)
-        cells = [onset_f1(replace(truth, notes=others), heard, part) for part in ("vocals", "bass", "other")]
+        together = replace(
+            truth, parts=(*truth.parts, Part("other", "Accompaniment")),
+            notes=tuple(replace(n, part="other") if n.part in ("piano", "guitar") else n for n in truth.notes))
+        cells = [onset_f1(together, heard, part) for part in ("vocals", "bass", "other")]
         cells += [onset_f1(truth, heard, "drums", DRUM_CLASSES[kind]) for kind in ("KD", "SD", "HH")]
         print(f"| {band.name} | " + " | ".join(f"{c:.3f}" for c in cells) + " | "
               + ", ".join(p.name for p in heard.parts) + " |", flush=True)
