@@ -120,8 +120,10 @@ def test_a_band_has_a_part_for_every_player(read):
     band = midi(notes_track(TUNE, 0, 40), notes_track(BASS, 1, 0), notes_track(TUNE, 2, 40), notes_track(TUNE, 1, 0),
                 notes_track([(0, 10, 36, 99)], 9))
     performance = read(band, BAND)
-    assert [(p.id, p.name, p.program, p.staves) for p in performance.parts] == [
-        ("violin-1", "Violin 1", 40, 1), ("piano", "Piano", 0, 2), ("violin-2", "Violin 2", 40, 1)]
+    assert [(p.id, p.name, p.program, p.staves, p.percussion) for p in performance.parts] == [
+        ("violin-1", "Violin 1", 40, 1, False), ("piano", "Piano", 0, 2, False), ("violin-2", "Violin 2", 40, 1, False),
+        ("drums", "Drums", 0, 1, True)]
+    assert performance.warnings == () and [n.pitch for n in performance.notes if n.part == "drums"] == [36]
     assert [n.pitch for n in performance.notes if n.part == "piano"] == [40, 72, 74], "two tracks are two hands"
 
 

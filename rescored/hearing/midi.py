@@ -33,7 +33,7 @@ _KEYBOARDS = frozenset({*range(9), *range(16, 22), 46})  # pianos to celesta, or
 _EXPORT = "Export the MIDI file again."
 
 
-@stage(version=1)
+@stage(version=2)
 def read_midi(
     recording: Recording, passage_s: tuple[float, float] = (0.0, 0.0), *,
     settings: NoteSettings, report: Report = silent,
@@ -42,7 +42,7 @@ def read_midi(
 
     With `settings.instruments == "piano"` all that is no drum becomes one piano; otherwise every
     track and program is a part, except that the tracks of one keyboard instrument are its two hands.
-    Drums are left out, with a warning, unless there is nothing else. `passage_s` (begin, end; 0 = open)
+    Unless a whole "band" is wanted, or there is nothing else, drums are left out, with a warning. `passage_s` (begin, end; 0 = open)
     keeps the notes that begin in it, at their own times. Notes end where the key is let go; the sustain
     pedal is in `Performance.pedal`. A key struck again while it sounds ends its first note; stuck notes
     end with their track. A file that is cut off is read as far as it goes, with a warning.
@@ -59,12 +59,12 @@ def read_midi(
     offsets_s = song.seconds(t.off for t in song.tones)
     if offsets_s.max() > MAX_HOURS * 3600:
         raise InputError(f"{name} lasts longer than {MAX_HOURS} hours.", "Cut out the part that you want.")
-    only_drums = all(t.is_drum for t in song.tones)
+    with_drums = settings.instruments == "band" or all(t.is_drum for t in song.tones)
     begin_s, end_s = passage_s[0], passage_s[1] or np.inf
     players: dict[Hashable, list[Note]] = defaultdict(list)
     for tone, on, off in zip(song.tones, onsets_s.tolist(), offsets_s.tolist(), strict=True):
         in_range = settings.lowest <= tone.pitch <= settings.highest
-        if begin_s <= on < end_s and (only_drums or (in_range and not tone.is_drum)):
+        if begin_s <= on < end_s and (with_drums if tone.is_drum else in_range):
             note = Note("", on, max(off, on + SHORTEST_S), tone.pitch, tone.velocity)
             players[_player(tone, one_piano=settings.instruments == "piano")].append(note)
     if not players:
@@ -79,7 +79,7 @@ def read_midi(
     warnings = []
     if song.damaged:
         warnings.append("The MIDI file is damaged or cut off: what could be read of it was used.")
-    if not only_drums and any(t.is_drum for t in song.tones):
+    if not with_drums and any(t.is_drum for t in song.tones):
         warnings.append("The drums of the MIDI file were left out.")
     return Performance(
         notes=tuple(replace(note, id=f"n{i}") for i, note in enumerate(notes, 1)), parts=parts,
@@ -104,14 +104,16 @@ def _parts(players: dict[Hashable, list[Note]]) -> tuple[Part, ...]:
     """A part for every player, in order; those of one name are numbered."""
     if set(players) == {_ONE_PIANO}:
         return (PIANO,)
-    if set(players) == {_DRUMS}:
-        return (Part("drums", "Drums", percussion=True),)
     from pretty_midi import program_to_instrument_name
 
-    programs = [player[0] for player in players if isinstance(player, tuple)]
-    names = ["Piano" if p == 0 else re.sub(r" *\(.*\)", "", program_to_instrument_name(p)) for p in programs]
+    programs = [player[0] if isinstance(player, tuple) else None for player in players]
+    names = ["Drums" if p is None else "Piano" if p == 0 else re.sub(r" *\(.*\)", "", program_to_instrument_name(p))
+             for p in programs]
     parts = []
     for i, (program, name, notes) in enumerate(zip(programs, names, players.values(), strict=True)):
+        if program is None:
+            parts.append(Part("drums", name, percussion=True))
+            continue
         if names.count(name) > 1:
             name = f"{name} {names[: i + 1].count(name)}"
         pitches = [n.pitch for n in notes]

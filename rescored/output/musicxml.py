@@ -268,6 +268,7 @@ class _Writer:
         for index, part in enumerate(self.score.parts):
             played_by = instrument.Instrument(part.name)
             played_by.partId = f"part-{index + 1}"
+            played_by.midiChannel = index % 16  # of no consequence: `_complete_header` says which; music21 has but 15
             kind = stream.PartStaff if part.staves > 1 else stream.Part
             staves = [kind(self._measures(part, staff)) for staff in range(1, part.staves + 1)]
             staves[0].insert(0, played_by)
