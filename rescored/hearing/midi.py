@@ -42,10 +42,11 @@ def read_midi(
 
     With `settings.instruments == "piano"` all that is no drum becomes one piano; otherwise every
     track and program is a part, except that the tracks of one keyboard instrument are its two hands.
-    Unless a whole "band" is wanted, or there is nothing else, drums are left out, with a warning. `passage_s` (begin, end; 0 = open)
-    keeps the notes that begin in it, at their own times. Notes end where the key is let go; the sustain
-    pedal is in `Performance.pedal`. A key struck again while it sounds ends its first note; stuck notes
-    end with their track. A file that is cut off is read as far as it goes, with a warning.
+    Unless a whole "band" is wanted, or there is nothing else, drums are left out, with a warning.
+    `passage_s` (begin, end; 0 = open) keeps the notes that begin in it, at their own times. Notes end where
+    the key is let go; the sustain pedal is in `Performance.pedal`. A key struck again while it sounds ends
+    its first note; stuck notes end with their track. A file that is cut off is read as far as it goes, with
+    a warning.
 
     Raises `InputError` for anything that is not MIDI, has no notes (in the range and passage asked
     for), or is beyond all reason: 20 MB, 200,000 notes, 4 hours.
