@@ -24,7 +24,7 @@ from lxml import etree
 from scores import MELODY, compose, transcription
 
 from rescored import InputError
-from rescored.music import Audio, BeatGrid, Note, Part, Performance, Pulse, Span, Stems, TimeSignature
+from rescored.music import Audio, BeatGrid, Mark, Note, Part, Performance, Pulse, Span, Stems, TimeSignature
 from rescored.output.accidentals import Accidentals
 from rescored.output.beams import beam_groups, beams
 from rescored.output.contract import from_json, to_json
@@ -261,6 +261,16 @@ def test_marks_stand_where_they_belong():
     assert [(o.get("type"), o.get("size")) for o in third.iter("octave-shift")] == [("down", "8"), ("stop", "8")]
     tempo = parse(to_musicxml(scores.compound())).find(".//metronome")
     assert [e.tag for e in tempo] == ["beat-unit", "beat-unit-dot", "per-minute"]
+
+
+def test_a_line_that_begins_before_the_last_one_ends_in_the_text_is_told_apart():
+    marks = [Mark("ottava", "piano", 1, Fraction(0), "8va", Fraction(2)),
+             Mark("ottava", "piano", 1, Fraction(3), "8va", Fraction(4))]
+    score = scores.compose(
+        {("piano", 1, 1): "h.:C6 q:C6", ("piano", 1, 2): "q:E5 q:E5 h:E5", ("piano", 2, 1): "R"}, marks=marks)
+    shifts = [(s.get("number"), s.get("type")) for s in parse(to_musicxml(score)).iter("octave-shift")]
+    assert sorted(shifts) == [("1", "down"), ("1", "stop"), ("2", "down"), ("2", "stop")]
+    assert shifts.index(("2", "down")) < shifts.index(("1", "stop")), "else there was nothing to tell apart"
 
 
 def test_metre_key_and_clef_change_where_the_score_says(musicxml_4):

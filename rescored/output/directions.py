@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from xml.etree.ElementTree import Element, SubElement
@@ -13,6 +14,7 @@ _UNITS = {Fraction(4): "whole", Fraction(2): "half", Fraction(1): "quarter", Fra
           Fraction(1, 4): "16th"}
 _DYNAMICS = {"pppp", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "ffff", "fp", "sf", "sfz", "fz", "rf", "rfz"}
 _OTTAVA = {"8va": ("down", 8), "8vb": ("up", 8), "15ma": ("down", 15), "15mb": ("up", 15)}
+MOST_NUMBERS = 6  # that programs tell apart
 _GRADUAL = re.compile(r"(rit|rall|accel|string|allarg|smorz|a tempo)", re.IGNORECASE)
 _CHORD = re.compile(r"([A-G])([#b]{0,2})([^/]*)(?:/([A-G])([#b]{0,2}))?")
 _CHORD_KINDS = {
@@ -42,9 +44,13 @@ def add_directions(part: Element, index: int, score: Score) -> None:
     if score.shows_chords and index == _part_with_chords(score):
         for symbol in score.chords:
             put(_harmony(symbol, score.fifths_moved(score.parts[index], symbol.ql)), symbol.ql, 1)
+    # A staff's voices stand one after the other, so that a line may begin in the text before the last one ended:
+    # by their numbers they are told apart.
+    numbers: Counter[str] = Counter()
     for mark in score.marks:
         if mark.part == score.parts[index].id:
-            for element, ql, ends in _mark(mark):
+            numbers[mark.kind] = numbers[mark.kind] % MOST_NUMBERS + 1
+            for element, ql, ends in _mark(mark, str(numbers[mark.kind])):
                 put(element, ql, mark.staff, ends=ends)
 
 
@@ -122,8 +128,8 @@ def _tempo(tempo: TempoMark) -> Element:
     return direction
 
 
-def _mark(mark: Mark) -> Iterator[tuple[Element, Fraction, bool]]:
-    """The elements of a mark with where they stand and whether they end something."""
+def _mark(mark: Mark, number: str) -> Iterator[tuple[Element, Fraction, bool]]:
+    """The elements of a mark, a line's of this number, with where they stand and whether they end something."""
     if mark.kind == "dynamic":
         dynamics = Element("dynamics")
         if mark.text in _DYNAMICS:
@@ -135,16 +141,16 @@ def _mark(mark: Mark) -> Iterator[tuple[Element, Fraction, bool]]:
         yield _direction(_words(mark.text, font_style="italic"), placement="above"), mark.ql, False
     elif mark.end_ql is not None and mark.kind == "hairpin":
         for kind, ql in ((mark.text, mark.ql), ("stop", mark.end_ql)):
-            yield _direction(Element("wedge", type=kind), placement="below"), ql, kind == "stop"
+            yield _direction(Element("wedge", type=kind, number=number), placement="below"), ql, kind == "stop"
     elif mark.end_ql is not None and mark.kind == "pedal":
         for kind, ql in (("start", mark.ql), ("stop", mark.end_ql)):
-            pedal = Element("pedal", type=kind, line="no", sign="yes")
+            pedal = Element("pedal", type=kind, number=number, line="no", sign="yes")
             yield _direction(pedal, placement="below"), ql, kind == "stop"
     elif mark.end_ql is not None and mark.kind == "ottava":
         shift, size = _OTTAVA[mark.text]
         placement = "above" if shift == "down" else "below"
         for kind, ql in ((shift, mark.ql), ("stop", mark.end_ql)):
-            line = Element("octave-shift", type=kind, size=str(size))
+            line = Element("octave-shift", type=kind, number=number, size=str(size))
             yield _direction(line, placement=placement), ql, kind == "stop"
 
 
