@@ -108,13 +108,21 @@ def test_a_pickup_lies_before_the_first_measure():
     assert f_measure(downbeats, grid.times_s[grid.beat == 1]) > 0.9
 
 
-@pytest.mark.parametrize("metre", ["2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8"])
+@pytest.mark.parametrize("metre", ["2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8", "5/4", "6/4", "7/4", "3/2"])
 def test_the_user_sets_the_time_signature(metre):
     made, _, _ = piece("4/4", measures=8)
     grid = find_metre(made, settings=MetreSettings(time_signature=metre))
     check(grid, made.onsets_s)
     assert {s.denominator for s in grid.time_signatures} == {int(metre.split("/")[1])}
     assert f"{grid.time_signatures[-1].numerator}/{grid.time_signatures[-1].denominator}" == metre
+
+
+@pytest.mark.parametrize(("metre", "bpm"), [("5/4", 120), ("5/4", 170), ("6/4", 110)])
+def test_an_unusual_metre_is_barred_right_where_it_is_asked_for(metre, bpm):
+    made, beats, downbeats = piece(metre, bpm=bpm)
+    grid = find_metre(made, settings=MetreSettings(time_signature=metre))
+    assert f_measure(beats, grid.times_s) > 0.9
+    assert f_measure(downbeats, grid.times_s[grid.beat == 1]) > 0.9
 
 
 def test_the_user_limits_the_tempo():
@@ -232,7 +240,7 @@ def test_one_chord_long_silences_and_drums_alone():
 @trying(max_examples=25, deadline=None)
 @given(
     gaps=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60),
-    metre=st.sampled_from(["auto", "3/4", "6/8", "3/8", "12/8"]),
+    metre=st.sampled_from(["auto", "3/4", "6/8", "3/8", "12/8", "5/4", "3/2"]),
     bpm=st.sampled_from([(20.0, 300.0), (60.0, 60.0), (200.0, 100.0)]),
     factor=st.sampled_from(["1", "2", "1/2"]),
     one=st.sampled_from([-1.0, 0.0, 2.0, 50.0]),

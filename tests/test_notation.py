@@ -118,7 +118,7 @@ def assert_consistent(score: Score, performance: Performance) -> None:
 
 performed_notes = st.lists(
     st.tuples(st.floats(0.0, 30.0), st.floats(0.03, 4.0), st.integers(30, 96)), min_size=1, max_size=40)
-metres = st.sampled_from(["2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8"])
+metres = st.sampled_from(["2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8", "5/4", "6/4", "7/4", "3/2"])
 
 
 @settings(max_examples=60, deadline=None)

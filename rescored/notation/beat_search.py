@@ -9,21 +9,24 @@ but with learned log probabilities for emissions. Cost grows linearly with the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from ..music import Floats, Ints
+from ..music import Floats, Ints, TimeSignature
 from .rhythm_net import METRES
 
-BEATS = np.array([2, 3, 4, 2, 1, 2, 3, 4])  # in a measure of every metre of METRES
-METRE_OF = np.repeat(np.arange(len(METRES)), BEATS)  # of every state
-PLACE_OF = np.concatenate([np.arange(b) for b in BEATS])
-FIRST = np.concatenate([[0], np.cumsum(BEATS)[:-1]])  # state of every metre's downbeat
-COMPOUND = np.array([int(m.split("/")[1]) >= 8 for m in METRES])  # beats of these divide in three
+# What the network does not know is only found where it is asked for, and read as the metres that it resembles.
+ASKED = {"5/4": ("2/4", "3/4", "4/4"), "6/4": ("3/4",), "7/4": ("3/4", "4/4"), "3/2": ("3/4",)}
+ALL_METRES = (*METRES, *ASKED)
+SIGNATURES = [TimeSignature(1, Fraction(0), *map(int, m.split("/"))) for m in ALL_METRES]
+BEATS = np.array([int(s.measure_ql / s.beat_ql) for s in SIGNATURES])  # in a measure of every metre
+COMPOUND = np.array([s.compound for s in SIGNATURES])  # beats of these divide in three
 STEPS = 24  # steps to an onset that are kept
-FAR = -1e9
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Path:
     """The beats that were found."""
 
     times_s: Floats
-    metre: Ints  # index into METRES
+    metre: Ints  # index into ALL_METRES
     place: Ints  # in the measure, 0 = downbeat
     onset: Ints  # index of the onset on the beat, -1 = silent
     score: float
@@ -70,20 +73,42 @@ def search(
     weights: SearchWeights = SearchWeights(),
 ) -> Path:
     """The best path among `metres`, with beats of the given length; needs two onsets or more."""
-    allowed = np.array([m in metres for m in METRES])
+    chosen = np.array([ALL_METRES.index(m) for m in metres])
+    beats = BEATS[chosen]
+    states = _States(
+        beats, np.repeat(np.arange(len(beats)), beats), np.concatenate([np.arange(b) for b in beats]),
+        np.concatenate([[0], np.cumsum(beats)[:-1]]), COMPOUND[chosen])
     w = weights
     par = np.array([
         w.tempo, w.steady, w.jump, w.silent, w.silent_most, w.silent_downbeat, w.irregular, w.change, w.pickup,
         w.uncovered, w.division, w.inner, w.unnatural,
     ])
     position = np.ascontiguousarray(evidence.position, dtype=np.float64)
-    tempo = np.where(allowed[:, None], evidence.tempo, FAR)
+    tempo = np.ascontiguousarray(read_as(evidence.tempo, metres))
     tempo -= tempo.max(axis=(1, 2), keepdims=True)  # the likeliest costs nothing
     times = evidence.times_s
-    source, count = _steps(times, position, tempo, allowed, shortest_s, longest_s, par)
+    source, count = _steps(times, position, tempo, shortest_s, longest_s, par)
     division = _divisions(times, source, count, par)
-    state, step, score = _viterbi(times, position, tempo, allowed, source, count, division, par)
-    return _unfold(times, state, step, source, count, score)
+    state, step, score = _viterbi(times, position, tempo, states, source, count, division, par)
+    path = _unfold(times, states, state, step, source, count, score)
+    return replace(path, metre=chosen[path.metre])
+
+
+def read_as(tempo: Floats, metres: tuple[str, ...]) -> Floats:
+    """A reading's log probabilities, shape (n, METRES, periods), for these metres of ALL_METRES."""
+    like = ([METRES.index(m) for m in ASKED.get(metre, (metre,))] for metre in metres)
+    return np.stack([tempo[:, columns].max(axis=1) for columns in like], axis=1)
+
+
+class _States(NamedTuple):
+    """A state is a place in the measure of a metre. `metre`, `place`: of every state; of every metre its `beats`,
+    the state of its downbeat (`first`), and whether its beats divide in three (`compound`)."""
+
+    beats: Ints
+    metre: Ints
+    place: Ints
+    first: Ints
+    compound: NDArray[np.bool_]
 
 
 @njit(cache=True)
@@ -103,7 +128,7 @@ def _silence(k, par):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ignore[no-untyped-def]
+def _steps(times, position, tempo, shortest, longest, par):  # type: ignore[no-untyped-def]
     """For every onset the most plausible onsets of the beat before (`source`) and beats between (`count`)."""
     n, metres, periods = tempo.shape
     source = np.full((n, STEPS), -1, dtype=np.int32)
@@ -118,8 +143,7 @@ def _steps(times, position, tempo, allowed, shortest, longest, par):  # type: ig
         for p in range(periods):
             x = -1e18
             for s in range(metres):
-                if allowed[s]:
-                    x = max(x, tempo[i, s, p])
+                x = max(x, tempo[i, s, p])
             best_of[i, p] = x
             if x > top:
                 top, arg = x, p
@@ -261,10 +285,10 @@ def _divided(times, j, i, beats, par):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _viterbi(times, position, tempo, allowed, source, count, division, par):  # type: ignore[no-untyped-def]
+def _viterbi(times, position, tempo, of, source, count, division, par):  # type: ignore[no-untyped-def]
     """Best state at the last beat, the pointers back, and the score."""
     n = len(times)
-    states = len(METRE_OF)
+    states = len(of.metre)
     value = np.full((n, STEPS + 1, states), -1e18, dtype=np.float32)
     back_step = np.full((n, STEPS + 1, states), -1, dtype=np.int8)
     back_state = np.full((n, STEPS + 1, states), -1, dtype=np.int8)
@@ -276,9 +300,8 @@ def _viterbi(times, position, tempo, allowed, source, count, division, par):  # 
     for i in range(n):
         if none[i] > -60.0:
             for x in range(states):
-                if allowed[METRE_OF[x]]:
-                    here = position[i, 2] if PLACE_OF[x] == 0 else position[i, 1] - par[8]
-                    value[i, STEPS, x] = none[i] + here - par[9] * (times[i] - times[0])
+                here = position[i, 2] if of.place[x] == 0 else position[i, 1] - par[8]
+                value[i, STEPS, x] = none[i] + here - par[9] * (times[i] - times[0])
         for e in range(STEPS):
             j = source[i, e]
             if j < 0:
@@ -305,21 +328,19 @@ def _viterbi(times, position, tempo, allowed, source, count, division, par):  # 
                         reach[x] = v
                         reach_step[x] = f
             top_down, top_state = -1e18, -1
-            for s in range(len(BEATS)):
-                if not allowed[s]:
-                    continue
-                m = BEATS[s]
-                emission = base + par[0] * span * _at(tempo[i, s], period) + division[i, e, 1 if COMPOUND[s] else 0]
+            for s in range(len(of.beats)):
+                m = of.beats[s]
+                emission = base + par[0] * span * _at(tempo[i, s], period) + division[i, e, 1 if of.compound[s] else 0]
                 best_any, arg_any = -1e18, -1
                 for b in range(m):
-                    x = FIRST[s] + b
+                    x = of.first[s] + b
                     v = reach[x]
                     if v < -1e17:
                         continue
                     crossed = (b + k - 1) // m
                     v -= crossed * par[5] if crossed < 4 else 4 * par[5]
                     to = (b + k) % m
-                    y = FIRST[s] + to
+                    y = of.first[s] + to
                     here = v + emission + (position[i, 2] if to == 0 else position[i, 1])
                     if here > value[i, e, y]:
                         value[i, e, y] = here
@@ -327,7 +348,7 @@ def _viterbi(times, position, tempo, allowed, source, count, division, par):  # 
                         back_state[i, e, y] = x
                     if v > best_any:
                         best_any, arg_any = v, x
-                y = FIRST[s]
+                y = of.first[s]
                 here = best_any + emission + position[i, 2] - par[6]
                 if here > value[i, e, y]:
                     value[i, e, y] = here
@@ -337,9 +358,9 @@ def _viterbi(times, position, tempo, allowed, source, count, division, par):  # 
                 if value[i, e, y] > top_down:
                     top_down, top_state = value[i, e, y], y
             if top_state >= 0:
-                for s in range(len(BEATS)):
-                    y = FIRST[s]
-                    if allowed[s] and top_down - par[7] > value[i, e, y]:
+                for s in range(len(of.beats)):
+                    y = of.first[s]
+                    if top_down - par[7] > value[i, e, y]:
                         value[i, e, y] = top_down - par[7]
                         back_step[i, e, y] = back_step[i, e, top_state]
                         back_state[i, e, y] = back_state[i, e, top_state]
@@ -371,20 +392,22 @@ def _viterbi(times, position, tempo, allowed, source, count, division, par):  # 
     return path, steps_out[:length][::-1].copy(), top
 
 
-def _unfold(times: Floats, path: Ints, step: Ints, source: Ints, count: Ints, score: float) -> Path:
+def _unfold(
+    times: Floats, of: _States, path: Ints, step: Ints, source: Ints, count: Ints, score: float
+) -> Path:
     """The path with its silent beats filled in."""
     onset, state = path
-    out_t, out_m, out_p, out_o = [times[onset[0]]], [METRE_OF[state[0]]], [PLACE_OF[state[0]]], [onset[0]]
+    out_t, out_m, out_p, out_o = [times[onset[0]]], [of.metre[state[0]]], [of.place[state[0]]], [onset[0]]
     for a, b, x, y, e in zip(onset[:-1], onset[1:], state[:-1], state[1:], step[1:], strict=True):
         k = int(count[b, e])
-        metre, place = int(METRE_OF[x]), int(PLACE_OF[x])
+        metre, place = int(of.metre[x]), int(of.place[x])
         for n in range(1, k):
             out_t.append(times[a] + (times[b] - times[a]) * n / k)
             out_m.append(metre)
-            out_p.append((place + n) % BEATS[metre])
+            out_p.append((place + n) % of.beats[metre])
             out_o.append(-1)
         out_t.append(times[b])
-        out_m.append(METRE_OF[y])
-        out_p.append(PLACE_OF[y])
+        out_m.append(of.metre[y])
+        out_p.append(of.place[y])
         out_o.append(b)
     return Path(np.array(out_t), np.array(out_m), np.array(out_p), np.array(out_o), score)

@@ -19,7 +19,7 @@ from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
-from .beat_search import BEATS, Evidence, Path, SearchWeights, search
+from .beat_search import ALL_METRES, BEATS, Evidence, Path, SearchWeights, read_as, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
 from .rhythm_features import hear_onsets
@@ -230,7 +230,8 @@ def _confidence(path: Path, evidence: Evidence) -> Floats:
     total = p.sum(axis=1) + 1e-12
     beat = np.where(path.place == 0, p[:, 2], p[:, 1] + 0.5 * p[:, 2]) / total
     mass = np.exp(evidence.tempo[k]).sum(axis=2)
-    metre = mass[np.arange(len(k)), path.metre] / (mass.sum(axis=1) + 1e-12)
+    own = np.exp(read_as(evidence.tempo[k], ALL_METRES)).sum(axis=2)[np.arange(len(k)), path.metre]
+    metre = own / (mass.sum(axis=1) + 1e-12)
     sure = np.sqrt(np.clip(beat * metre, 0.0, 1.0))
     silent_beat = path.onset < 0
     if silent_beat.any() and not silent_beat.all():
@@ -264,7 +265,7 @@ def _grid(path: Path, confidence: Floats, first_s: float, last_s: float) -> Beat
     signatures: list[TimeSignature] = []
     now = Fraction(0)
     for number, (a, b) in enumerate(zip(starts, [*starts[1:], len(times)], strict=True), start=0 if pickup else 1):
-        numerator, denominator = map(int, METRES[metre[a]].split("/"))
+        numerator, denominator = map(int, ALL_METRES[metre[a]].split("/"))
         full = TimeSignature(number, now, numerator, denominator)
         short = number == 0
         if short:
@@ -296,7 +297,7 @@ def _without_stubs(starts: list[int], metre: list[int], place: list[int]) -> lis
 
 def _steady_grid(performance: Performance, settings: MetreSettings) -> BeatGrid:
     """Where too little sounds to tell: beats at 120 BPM, or the nearest tempo that is allowed."""
-    metre = METRES.index("4/4" if settings.time_signature == "auto" else settings.time_signature)
+    metre = ALL_METRES.index("4/4" if settings.time_signature == "auto" else settings.time_signature)
     step = 60.0 / min(max(120.0, settings.slowest_bpm), max(settings.fastest_bpm, settings.slowest_bpm))
     onsets = performance.onsets_s
     first = float(onsets[0]) if len(onsets) else 0.0
