@@ -255,6 +255,16 @@ def test_a_tie_across_the_bar_line_and_one_across_the_middle():
     assert drawn(score) == ["quarter.", "eighth", "(eighth", "eighth", "quarter", "(quarter", "half."]
 
 
+def test_a_strong_ritardando_makes_sixteenths_longer_not_other():
+    at = 1.0 + np.concatenate([[0.0], np.cumsum(0.15 * np.exp(0.23 * np.maximum(np.arange(64) - 56, 0)))])
+    grid = replace(grid_of("4/4", beats=17), times_s=at[::4])
+    played_s = (at + np.random.default_rng(1).normal(0.0, 0.01, len(at))).tolist()
+    notes = tuple(Note(f"n{k}", a, b, 60 + (5 * k) % 13, 64, part="melody")
+                  for k, (a, b) in enumerate(pairwise(played_s)))
+    score = notate(Performance(notes, (MELODY,)), grid)
+    assert [(n.onset_ql, n.grace) for n in score.notes] == [(F(k, 4), False) for k in range(64)]
+
+
 def test_syncopation_is_not_cut():
     grid = grid_of("4/4", beats=8)
     melody = [(0, 0.5, 60), (0.5, 1, 62), (1.5, 0.5, 64), (2, 2, 65), (4, 1, 60), (5, 2, 62), (7, 1, 64)]

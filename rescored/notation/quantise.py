@@ -40,6 +40,7 @@ GRACE_S = 0.12  # a note this close before another on its slot is an ornament if
 GRACE_SEMITONES = 12  # ... and lies this near; what is farther is a chord that was not struck quite at once
 UNREACHABLE = -1e9
 MACHINE_S, MACHINE_ONSETS = 0.005, 4  # so near their slots lie so many onsets only if a program plays
+SMOOTH = 0.5  # share of the smooth tempo in where a beat is divided; a beat's own place has its jitter, too
 EXACTNESS = (0.15, 1.0)  # of a machine and of a pianist, as a share of the usual spread
 WIDE_TRIPLET_GAIN = 0.35  # share of the squared deviations that may be left
 
@@ -81,7 +82,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=5)
+@stage(version=6)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -110,7 +111,8 @@ def quantise(
     of_note = struck_together(performance, cluster(performance.onsets_s), grid)
     times_s = cluster_times(performance.onsets_s, of_note)
     beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
-    place = _places(times_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
+    steady_s = _steadied(times_s, beats_s, ticks)
+    place = _places(steady_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
     grace = _ornaments(performance, of_note, times_s, place)
     onset_ticks = place[of_note]
     held_ql = grid.ql_at(performance.offsets_s) - grid.ql_at(performance.onsets_s)
@@ -152,6 +154,23 @@ def extended(grid: BeatGrid, first_s: float, last_s: float) -> tuple[Floats, Int
         np.concatenate([ticks[0] + (ticks[1] - ticks[0]) * steps_before, ticks,
                         ticks[-1] + (ticks[-1] - ticks[-2]) * steps_after]),
     )
+
+
+def _steadied(times_s: Floats, beats_s: Floats, ticks: Ints) -> Floats:
+    """When onsets would have come if the tempo stayed as it is within every beat, instead of leading over from
+    the beat before to the beat after: the place in the score is taken as a smooth and rising function of time,
+    a monotone cubic through the beats (Fritsch & Butland, SIAM J. Sci. Stat. Comput. 5, 1984)."""
+    length_s, length = np.diff(beats_s), np.diff(ticks).astype(np.float64)
+    pace = length / length_s
+    before, after = length_s[:-1] + 2 * length_s[1:], 2 * length_s[:-1] + length_s[1:]
+    between = (before + after) / (before / pace[:-1] + after / pace[1:])
+    pace_at = np.concatenate([pace[:1], between, pace[-1:]]) if len(pace) > 1 else np.repeat(pace, 2)
+    k = np.clip(np.searchsorted(beats_s, times_s, side="right") - 1, 0, len(length_s) - 1)
+    x = (times_s - beats_s[k]) / length_s[k]
+    a, b = pace_at[k] / pace[k], pace_at[k + 1] / pace[k]  # of the curve at both ends of the beat, in beats a beat
+    part = x * (a + x * ((3 - 2 * a - b) + x * (a + b - 2)))
+    within = (x > 0) & (x < 1)
+    return np.where(within, beats_s[k] + (SMOOTH * part + (1 - SMOOTH) * x) * length_s[k], times_s)
 
 
 def _repeats(performance: Performance, of_note: Ints) -> NDArray[np.bool_]:
