@@ -1,6 +1,7 @@
 """What players add: every performed note is written once or belongs to a sign, and swung eighths are even."""
 
 from dataclasses import replace
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,7 +10,7 @@ from rhythms import RHYTHMS, measures_right
 from rhythms import play as play_as_a_person
 from test_notation import as_written, assert_consistent, drawn, grid_of, notate, play
 
-from rescored.music import PIANO, BeatGrid, Note, Performance
+from rescored.music import PIANO, BeatGrid, Note, Performance, Span
 from rescored.output.musicxml import to_musicxml
 from rescored.pipeline import notate_on
 from rescored.settings import Settings
@@ -100,11 +101,14 @@ def test_a_slow_roll_is_a_chord_only_while_its_keys_are_held(held, rolled):
         assert {(score.note[n.id].onset_ql, score.note[n.id].duration_ql) for n in slow} == {(4, 4)}
 
 
-def test_a_left_hand_that_comes_early_writes_no_short_notes():
+@pytest.mark.parametrize("held", [0.9, 0.09])
+def test_a_left_hand_that_comes_early_writes_no_short_notes(held):
+    """Whether its keys are held or only the pedal holds what it strikes."""
     grid = grid_of("4/4", beats=17, bpm=60)
     right = [(k / 2, 0.5, 72 + (5 * k) % 8) for k in range(32)]
-    left = [(k - 0.11, 0.9, 43 + (7 * k) % 5) for k in range(1, 16)]
-    score = notate(play(right + left, grid, PIANO), grid)
+    left = [(k - 0.11, held, 43 + (7 * k) % 5) for k in range(1, 16)]
+    pedal = tuple(Span(a - 0.1, b - 0.2) for a, b in pairwise(grid.times_s.tolist())) if held < 0.5 else ()
+    score = notate(replace(play(right + left, grid, PIANO), pedal=pedal), grid)
     assert {n.onset_ql % 1 for n in score.notes if n.staff == 2} == {0}
     assert not score.ornaments and {s.type for s in score.symbols} <= {"eighth", "quarter", "half", "whole"}
 

@@ -313,6 +313,7 @@ def struck_together(performance: Performance, of_note: Ints, grid: BeatGrid) -> 
     limit = np.minimum(STRUCK_TOGETHER_S, STRUCK_TOGETHER_BEATS * _beat_length_s(grid, times_s))
     starts = np.concatenate([[0], np.flatnonzero(np.diff(of_note)) + 1, [len(of_note)]])
     joins = np.zeros(len(times_s), dtype=bool)
+    until_s = sounding_until(performance)
     for k in range(1, len(times_s)):
         gap = gaps[k]
         if gap > limit[k] or min(gaps[k - 1], gaps[k + 1]) < 2.0 * gap or joins[k - 1]:
@@ -321,7 +322,7 @@ def struck_together(performance: Performance, of_note: Ints, grid: BeatGrid) -> 
         parts_differ = performance.notes[starts[k - 1]].part != performance.notes[starts[k]].part
         here, before = performance.pitches[b], performance.pitches[a]
         apart = here.min() > before.max() + 2 or before.min() > here.max() + 2
-        overlap = performance.offsets_s[a].min() > times_s[k] + 0.03
+        overlap = until_s[a].min() > times_s[k] + 0.03
         joins[k] = parts_differ or (apart and overlap)
     return np.asarray(of_note - np.cumsum(joins)[of_note])
 

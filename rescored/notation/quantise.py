@@ -82,7 +82,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=6)
+@stage(version=7)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
