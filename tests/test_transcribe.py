@@ -212,6 +212,8 @@ def test_stems_that_become_parts():
     assert list(rough) == ["vocals", "other", "bass", "drums"]
     assert np.allclose(rough["other"].samples, 1.5 * loud.samples), "some of the voice sounds along with the rest"
     assert np.allclose(rough["vocals"].samples, loud.samples)
+    (name, around), = stems_to_hear(Stems(four, BUILT_IN), piano).items()
+    assert name == "other" and np.allclose(around.samples, 1.5 * loud.samples)
     assert list(stems_to_hear(Stems({**four, "other": faint}, BUILT_IN), band)) == ["vocals", "bass", "drums"]
     assert list(stems_to_hear(Stems(four, "htdemucs"), piano)) == ["other"]
     six = Stems({**four, "piano": loud, "guitar": tone(0.05)}, "htdemucs_6s")

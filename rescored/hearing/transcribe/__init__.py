@@ -20,7 +20,8 @@ BESIDE_DB = 35.0  # a stem this much weaker than the loudest is what separation 
 DRUMS_BESIDE_DB = 25.0  # stricter: whatever else is struck or plucked there would be heard as drums
 
 # Of the voice's stem, in the accompaniment's, where stems are rough. None finds .35 of the accompaniment (onset F1, the
-# example and the four bands of tools/bench_bands.py) and .54 of the melody, half .59 and .51, all .58 and .15.
+# example and the four bands of tools/bench_bands.py) and .54 of the melody, half .59 and .51, all .58 and .15. Of a
+# piano in three of them none finds .33, half .48.
 ROUGH_VOICE = 0.5
 
 
@@ -29,8 +30,8 @@ def stems_to_hear(stems: Stems, settings: NoteSettings) -> dict[str, Audio]:
 
     The separator that ships tells a voice from the middle of its accompaniment badly: some of the voice sounds along
     with the rest, and notes that both then have stay where they are louder.
-    A piano in a band is heard in all that is neither voice, bass nor drums. htdemucs_6s tells piano from
-    guitar badly (its authors say so): with its stems, both are heard together.
+    A piano in a band is heard in all that is neither voice, bass nor drums, with as much of a rough voice.
+    htdemucs_6s tells piano from guitar badly (its authors say so): with its stems, both are heard together.
     """
     if settings.instruments == "piano-in-band":
         return _around_a_piano(stems)
@@ -56,6 +57,8 @@ def _share(stem: str) -> float:
 def _around_a_piano(stems: Stems) -> dict[str, Audio]:
     if "piano" in stems.audio and "guitar" in stems.audio:
         return {"piano + guitar": _together(stems.audio["piano"], stems.audio["guitar"])}
+    if stems.separator == BUILT_IN and {"vocals", "other"} <= stems.audio.keys():
+        return {"other": _together(stems.audio["other"], stems.audio["vocals"], ROUGH_VOICE)}
     name = next((name for name in ("piano", "other", "mix") if name in stems.audio), None)
     return {name: stems.audio[name]} if name else {}
 
