@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from . import PRESETS, READABILITY, RescoredError, Settings, SettingsError, __version__
-from .settings import describe_range
+from .settings import OF_HEARING, describe_range
 
 if TYPE_CHECKING:
     from .music import Recording, Transcription
@@ -178,6 +178,8 @@ def _one(source: str, folder: Path, taken: set[str], settings: Settings, of_save
 
     recording = open_source(source, max_minutes=settings.audio.max_minutes, report=report)
     if recording.kind == "saved" and of_saved is not None:
+        if deaf := [name for name in of_saved if name.split(".")[0] in OF_HEARING]:
+            raise SettingsError(f"{deaf[0]} changes nothing about what is saved already.", "Give the recording itself.")
         settings = saved_settings(load(recording.path)).changed(of_saved)
     name = _free_name(source, recording, taken)
     transcription = transcribe(recording, settings, store=store, listen=listen)

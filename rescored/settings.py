@@ -20,6 +20,7 @@ from .errors import SettingsError
 
 Value = bool | int | float | str
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # in text: what XML has no place for
+OF_HEARING = ("audio", "separate", "notes", "pulse")  # sections of the stages that need the recording itself
 
 
 def choice(

@@ -63,7 +63,7 @@ def values_of(name: str, text: str) -> list[Value]:
             low, high, step = map(float, parts)
         except ValueError:
             low, high, step = 0.0, 0.0, 0.0
-        if step <= 0 or high < low or (high - low) / step > _MOST:
+        if not (step > 0 and low <= high and (high - low) / step <= _MOST):
             raise SettingsError(f"{name}={text} is no range.", "Write it as from:to:step, such as 0.3:0.7:0.05.")
         given: list[Any] = [round(low + k * step, 9) for k in range(int((high - low) / step + 1e-6) + 1)]
     else:

@@ -210,6 +210,15 @@ def test_a_passage_of_a_performance(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_saved_song_is_written_anew_but_not_heard_anew(song, tmp_path, capsys):
+    assert main(["transcribe", str(song), "--out", str(tmp_path)]) == 0
+    saved = str(tmp_path / "song.json")
+    assert main(["transcribe", saved, "--set", "score.transpose=2", "--out", str(tmp_path / "higher")]) == 0
+    capsys.readouterr()
+    assert main(["transcribe", saved, "--passage", "0:01-0:02", "--out", str(tmp_path / "part")]) == 2
+    assert "Give the recording itself" in capsys.readouterr().out
+
+
 def test_a_sound_becomes_its_files(tmp_path, capsys):
     rng = np.random.default_rng(0)
     tones = [sine(440 * 2 ** ((p - 69) / 12), 0.5, level=0.4)[:, 0] * np.exp(-4 * np.arange(22_050) / 22_050)

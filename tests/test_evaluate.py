@@ -306,8 +306,9 @@ def test_a_file_that_cannot_be_compared_is_refused_in_words(tmp_path: Path, name
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
         evaluate(tmp_path / name, tmp_path / name)
-    with pytest.raises(InputError, match="no file"):
-        evaluate(tmp_path / "missing.json", tmp_path / "missing.json")
+    for missing in (tmp_path / "missing.json", tmp_path / "missing"):
+        with pytest.raises(InputError, match="no file"):
+            evaluate(missing, missing)
 
 
 def test_the_table_says_what_every_figure_means(tmp_path):

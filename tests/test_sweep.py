@@ -41,7 +41,8 @@ def test_values_are_a_range_or_a_list(text, values):
 
 @pytest.mark.parametrize(("name", "text"), [
     ("notes.lowest", "3:7:0"), ("notes.onset_threshold", "0.7:0.3:0.1"), ("notes.onset_threshold", "a:b:c"),
-    ("notes.onset_threshold", "0.5:2:0.5"), ("notes.onset_treshold", "0.5"), ("metre.time_signature", "5/17"),
+    ("notes.onset_threshold", "nan:1:0.1"), ("notes.onset_threshold", "0.5:2:0.5"),
+    ("notes.onset_treshold", "0.5"), ("metre.time_signature", "5/17"),
 ])
 def test_what_cannot_be_tried_is_refused(name, text):
     with pytest.raises(RescoredError):

@@ -151,6 +151,8 @@ def read(source: str | Path | Iterable[str | Path]) -> Piece:
 def _read_one(path: Path) -> Piece:
     readers = {".musicxml": read_musicxml, ".xml": read_musicxml, ".mxl": read_musicxml,
                ".mid": read_midi, ".midi": read_midi, ".json": read_json}
+    if not path.is_file():
+        raise InputError(f"There is no file {path.name}.", "Check the name and the folder.")
     if path.suffix.lower() not in readers:
         raise InputError(f"{path.name} cannot be compared.", "Give MusicXML, MIDI or rescored's JSON.")
     try:

@@ -51,7 +51,7 @@ def clean_title(text: str) -> str:
 
 def short_name(path: str | Path) -> str:
     """A file's name as messages show it: bounded, and printable."""
-    name = "".join(c if c.isprintable() else "�" for c in Path(path).name)
+    name = "".join(c if c.isprintable() else "�" for c in Path(path).name or str(path))
     return name if len(name) <= 60 else f"{name[:40]}…{name[-15:]}"
 
 

@@ -30,6 +30,7 @@ from ..bucket import Bucket, default_folder, kept_here
 from ..errors import Cancelled, InputError, LinkError, RescoredError
 from ..hearing.links import is_link
 from ..music import Edit
+from ..settings import OF_HEARING
 from . import changes as kept
 from .fair import FairQueue
 from .history import ASKED, RETUNED, History, Order, Snapshot
@@ -458,7 +459,7 @@ def _checked(job: str) -> str:
 def _of_hearing(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings on which the costly stages depend."""
     return {name: value for name, value in settings.items()
-            if name.split(".")[0] in ("audio", "separate", "notes", "pulse")}
+            if name.split(".")[0] in OF_HEARING}
 
 
 def too_long(limit_s: float) -> tuple[str, str]:
