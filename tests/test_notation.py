@@ -219,6 +219,14 @@ def test_a_c_major_scale():
     assert [m.number for m in score.measures] == [1, 2]
 
 
+def test_notes_held_for_long_do_not_make_the_key():
+    """A tune in A major over fifths on E that sound through."""
+    grid = grid_of("4/4", beats=68, bpm=120)
+    tune = [(k / 2, 0.5, (69, 71, 73, 74, 76, 74, 73, 71)[k % 8]) for k in range(128)]
+    drone = [(4 * m, 4, p) for m in range(16) for p in (40, 47)]
+    assert [k.fifths for k in notate(play(tune + drone, grid, PIANO), grid).keys] == [3]
+
+
 def test_three_four_with_a_pickup():
     grid = grid_of("3/4", beats=9, pickup_beats=1)
     score = notate(play([(k - 1, 1, 60 + k) for k in range(10)], grid), grid)

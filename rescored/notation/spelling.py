@@ -29,7 +29,7 @@ SIGNATURE_CHANGE, KEY_CHANGE = 45.0, 6.0  # costs, see follow_keys
 BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 
-@stage(version=2)
+@stage(version=3)
 def spell(
     voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), wishes: Wishes = NO_WISHES, *,
     settings: SpellingSettings, report: Report = silent,
@@ -46,7 +46,7 @@ def spell(
     notes = [n for n in voiced.notes if n.part not in kits]  # the others tell nothing of the key
     ticks = [to_ticks(n.onset_ql) for n in notes]
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
-    weight = np.array([min(float(n.duration_ql), 4.0) for n in notes])
+    weight = np.sqrt([float(n.duration_ql) for n in notes])  # that a note sounds is surer than for how long
     starts = np.array([to_ticks(m.ql) for m in measures])
     of_note = np.searchsorted(starts, ticks, side="right") - 1
     heard = np.zeros((len(measures), 12))
