@@ -104,6 +104,14 @@ def test_scraps_are_no_part_unless_nothing_else_is_there():
     assert parts_of(vocals=scrap) == {"vocals": 1}
 
 
+def test_a_stem_that_only_leaked_leaves_no_part_and_no_near_misses():
+    loud, faint = Note("n0", 1.0, 30.0, 60, 90), Note("n0", 1.0, 30.0, 60, 40)
+    near = Note("c0", 9.0, 12.0, 64, 50)
+    stems = {"vocals": Heard((loud,)), "other": Heard((faint,), candidates=(near,))}
+    result = assemble(Audio(np.zeros((1, 60 * 100)), 100), (), stems, NO_PULSE, settings=BAND)
+    assert [p.id for p in result.parts] == ["vocals"] and result.candidates == ()
+
+
 def test_drums_leak_into_no_pitch():
     bass, drums = heard((0, 30), (31, 40), pitch=36), heard((0, 0.5), (31, 31.5), pitch=36)
     assert parts_of(bass=bass, drums=drums) == {"bass": 2, "drums": 2}

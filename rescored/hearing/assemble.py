@@ -35,7 +35,7 @@ _WHOLE = {  # the recording as it is, by what plays in it
 }
 
 
-@stage(version=1)
+@stage(version=2)
 def assemble(
     audio: Audio, stem_warnings: tuple[str, ...], heard: Mapping[str, Heard], pulse: Pulse,
     *, settings: NoteSettings, report: Report = silent,
@@ -43,8 +43,8 @@ def assemble(
     """One performance of all stems, in score order, at the times of the whole recording.
 
     A note that two stems have (same pitch, onsets within 50 ms) has leaked from one into the other
-    and is kept where it is louder. A stem with hardly any notes gives no part of its own (`_settled`).
-    Raises `InputError` if no notes were heard at all.
+    and is kept where it is louder; a stem of nothing else gives no part. A stem with hardly any notes
+    gives none of its own (`_settled`). Raises `InputError` if no notes were heard at all.
     """
     heard = _settled(heard, audio.duration_s)
     parts = {stem: _part(stem, settings.instruments) for stem, h in heard.items() if h.notes}
@@ -58,12 +58,13 @@ def assemble(
     measured = {p.id for stem, p in parts.items() if heard[stem].transcriber == "basic-pitch"}
     warnings = [w for h in heard.values() for w in h.warnings]
     own = _brought_up(_without_bleed([n for found in notes.values() for n in found]), measured)
+    sounding = {n.part for n in own}
     return Performance(
         notes=own,
-        parts=tuple(p for p in parts.values() if any(n.part == p.id for n in own)),
+        parts=tuple(p for p in parts.values() if p.id in sounding),
         pedal=tuple(Span(s.start_s + begin_s, s.end_s + begin_s) for s in pedal),
         pulse=_later(pulse, begin_s),
-        candidates=tuple(n for found in near for n in found),
+        candidates=tuple(n for found in near for n in found if n.part in sounding),
         duration_s=begin_s + audio.duration_s,
         warnings=tuple(dict.fromkeys((*audio.warnings, *stem_warnings, *warnings))),
     )
