@@ -1,7 +1,8 @@
 """Music for two hands of which it is known what each hand plays: what `train_hands.py` learns from.
 
-Made of the scores in `metre_data.corpus`: melodies over accompaniments (and under them), parts of quartets
-and chorales given to two hands, runs, octaves, figures within a hand, hands that rest or wander.
+Pieces that were written for two hands (`metre_data.studies`), and what is made of the scores in
+`metre_data.corpus`: melodies over accompaniments (and under them), parts of quartets and chorales given to
+two hands, runs, octaves, figures within a hand, hands that rest or wander.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from metre_data.textures import Harmony, Piece, excerpt, infer_chords, left_hand
 
 Random = np.random.Generator
 REACH = 16  # semitones of a chord in one hand
+BRIEF_QL = 0.5  # octaves that follow sooner take both hands
 
 
 @dataclass
@@ -64,6 +66,30 @@ def playable(hands: Hands, random: Random) -> Hands:
             dropped = near.pop(int(random.integers(1, len(near) - 1)))
             keep[dropped] = False
     return hands.where(keep & (hands.pitch >= 21) & (hands.pitch <= 108))
+
+
+# ---------------------------------------------------------------- studies
+
+
+def of_study(sheet: Sheet) -> Hands:
+    """A study's notes: of its four voices the lower two are the left hand's. Unisons of the hands are one note."""
+    rows = zip(sheet.onset_ql.tolist(), sheet.duration_ql.tolist(), sheet.pitch.tolist(), sheet.part >= 2, strict=True)
+    return joined(of_rows([(o, d, p, bool(left)) for o, d, p, left in rows]))
+
+
+def shaken(hands: Hands, random: Random) -> Hands:
+    """Some of the longer notes trilled, or with grace notes before them, by the hand that plays them."""
+    rows, keep = [], np.ones(len(hands), dtype=bool)
+    share = random.uniform(0.0, 0.05)
+    for i in np.flatnonzero((random.random(len(hands)) < share) & (hands.length_ql >= 0.5)):
+        onset, length, pitch, left = (x[i] for x in (hands.onset_ql, hands.length_ql, hands.pitch, hands.left))
+        step = int(random.choice([-2, -1, 1, 2]))
+        if random.random() < 0.5:
+            keep[i] = False
+            rows += [(onset + k / 8, 0.125, pitch + step * (k % 2), left) for k in range(int(min(length, 4.0) * 8))]
+        else:
+            rows += [(onset - k / 12, 1 / 12, pitch + step * k, left) for k in range(1, int(random.integers(2, 5)))]
+    return joined(hands.where(keep), of_rows(rows)) if rows else hands
 
 
 # ---------------------------------------------------------------- one hand
@@ -138,6 +164,22 @@ def run(begin: float, stop: float, pitch: int, unit: float, random: Random) -> l
     return notes
 
 
+def passed(begin: float, stop: float, random: Random) -> list[tuple[float, float, int, bool]]:
+    """A broken chord up or down, time and again, that one hand passes to the other."""
+    unit = float(random.choice([0.25, 0.25, 0.125, 1 / 3, 0.5, 1 / 6]))
+    steps = [int(x) for x in random.choice([1, 2, 3, 3, 4, 4, 5, 5, 7], int(random.integers(2, 5)))]
+    count, low = int(random.choice([4, 6, 8, 8, 12, 16])), int(random.integers(33, 60))
+    shape = random.choice(["up", "down", "both"])
+    rows = []
+    for k in range(max(round((stop - begin) / unit), 1)):
+        group, i = divmod(k, count)
+        up = shape == "up" or (shape == "both" and group % 2 == 0)
+        place = i if up else count - 1 - i
+        pitch = low + sum(steps[j % len(steps)] for j in range(place)) * min(1.0, 48 / (4 * count))
+        rows.append((begin + k * unit, unit, int(pitch), place < count // 2))
+    return rows
+
+
 # ---------------------------------------------------------------- two hands
 
 
@@ -210,6 +252,17 @@ def shared_out(sheet: Sheet, random: Random) -> Hands:
 # ---------------------------------------------------------------- what happens in pieces
 
 
+def slow(hands: Hands) -> np.ndarray:
+    """Which notes are followed late enough in their hand for one hand to take them in octaves."""
+    gap = np.full(len(hands), np.inf)
+    for side in (False, True):
+        own = np.flatnonzero(hands.left == side)
+        onset = hands.onset_ql[own]
+        later = np.append(np.unique(onset), np.inf)
+        gap[own] = later[np.searchsorted(later, onset + 1e-3)] - onset
+    return gap > BRIEF_QL - 1e-3
+
+
 def disturbed(hands: Hands, random: Random) -> Hands:
     """In some stretches a hand rests, runs, is doubled, or both go elsewhere."""
     begin, end = float(hands.onset_ql.min()), float(hands.onset_ql.max()) + 1.0
@@ -218,20 +271,21 @@ def disturbed(hands: Hands, random: Random) -> Hands:
     while at < end:
         stop = at + float(random.choice([2, 4, 4, 8, 16]))
         inside = (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)
-        kind = str(random.choice(["rest", "run", "octaves", "both", "move", "solo"]))
+        kind = str(random.choice(["rest", "run", "octaves", "both", "move", "solo", "close", "passed"]))
         if random.random() < share and inside.any():
             side = bool(random.random() < 0.5)
             own = inside & (hands.left == side)
             if kind in ("rest", "solo"):
                 hands = hands.where(~own)
-                if kind == "solo" and (rest := (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)).any():
-                    hands.pitch[rest] += (12 if side else -12) * (random.random() < 0.5)
+                rest = (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)
+                if kind == "solo":  # the other hand goes where both were, or beyond
+                    hands.pitch[rest] += int(random.choice([-12, -5, 0, 5, 7, 12])) * (-1 if side else 1)
             elif kind == "run" and own.any():
                 other = inside & ~own
                 unit = float(random.choice([0.25, 0.25, 1 / 3, 0.5, 1 / 6]))
                 made = run(at, stop, int(np.median(hands.pitch[own])), unit, random)
                 rows = [(o, d, p, side) for o, d, p in made]
-                if random.random() < 0.2:  # in octaves by one hand
+                if random.random() < 0.2 and unit >= BRIEF_QL:  # in octaves by one hand
                     rows += [(o, d, p + (-12 if not side else 12), side) for o, d, p in made]
                 elif random.random() < 0.25:  # by both hands
                     far = int(random.choice([12, 12, 24, 15, 16])) * (-1 if not side else 1)
@@ -239,7 +293,7 @@ def disturbed(hands: Hands, random: Random) -> Hands:
                     hands = hands.where(~other)
                     own = own[~other]
                 hands = joined(hands.where(~own), of_rows(rows))
-            elif kind == "octaves" and own.any():
+            elif kind == "octaves" and (own := own & slow(hands)).any():
                 mine = hands.where(own)
                 hands = joined(hands, replace(mine, pitch=mine.pitch + (-12 if side else 12)))
             elif kind == "both" and own.any():  # both hands play the same line
@@ -247,6 +301,12 @@ def disturbed(hands: Hands, random: Random) -> Hands:
                 doubled = replace(mine, pitch=mine.pitch + 12 * int(random.choice([1, 1, 2])) * (1 if side else -1),
                                   left=~mine.left)
                 hands = joined(hands.where(~(inside & ~own)), doubled)
+            elif kind == "close" and (inside & hands.left).any() and (inside & ~hands.left).any():
+                lower, upper = inside & hands.left, inside & ~hands.left
+                room = int(hands.pitch[upper].min() + 3 - hands.pitch[lower].max()) // 12 * 12
+                hands.pitch[own] += max(room, 0) if side else -max(room, 0)
+            elif kind == "passed":
+                hands = joined(hands.where(~inside), of_rows(passed(at, stop, random)))
             elif kind == "move":
                 hands.pitch[inside] += int(random.choice([-12, 12, -7, 7, 5, -5]))
         at = stop

@@ -18,13 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hand_data import Hands, disturbed, mirrored, of_rows, playable, two_hands
+from hand_data import Hands, disturbed, mirrored, of_rows, of_study, playable, shaken, two_hands
 from metre_data.corpus import Sheet, read_all
+from metre_data.sampling import held_out
+from metre_data.simulate import bent_time, random_style
+from metre_data.studies import read_studies
+from metre_data.textures import beat_ql
 from oracle import piano_scores
 from torch import nn
 
+from rescored.expressive import perform
 from rescored.notation import hand_net
 from rescored.notation.hand_net import HEADS, HIDDEN, LAYERS, PITCHES, REACH, TIMES, WIDTH
+from rescored.notation.hands import struck_at_once
 
 LENGTH, BATCH = 128, 16
 NOT_PIANO = ("opus41no1", "bach/")  # quartets, and chorales on two staves, among the corpus' scores
@@ -127,6 +133,32 @@ def example(columns: tuple[np.ndarray, ...], random: np.random.Generator) -> tup
     return x, place, sounds, hidden, label
 
 
+def performed(
+    hands: Hands, sheet: Sheet, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """As `seconds`, of a study that a pianist plays: rubato, rolled chords, notes taken for the next chord's."""
+    bar = sheet.bars[len(sheet.bars) // 2]
+    bpm = float(np.exp(random.uniform(*np.log(sheet.bpm or (60.0, 120.0))) + random.normal(0.0, 0.12)))
+    starts_ql = np.array([b.ql for b in sheet.bars])
+    played = perform(hands.onset_ql, hands.length_ql, hands.pitch, bpm=bpm, beat_ql=beat_ql(bar),
+                     measures_ql=starts_ql, style=random_style(random), seed=int(random.integers(2**31)))
+    at, bent = bent_time(played.seconds_at(starts_ql), float(played.offset_s.max()) + 5.0, random)
+    onset_s, offset_s = (np.interp(x, at, bent) for x in (played.onset_s, played.offset_s))
+    offset_s = onset_s + (offset_s - onset_s) * np.where(hands.left, random.uniform(0.6, 1.1), random.uniform(0.6, 1.1))
+    _, chord = np.unique(np.round(hands.onset_ql * 96).astype(int), return_inverse=True)
+    if random.random() < 0.5:
+        astray = random.random(len(hands)) < random.uniform(0.0, 0.03)
+        chord = np.clip(chord + astray * random.choice([-1, 1], len(hands)), 0, chord.max())
+        keep = random.random(len(hands)) > random.uniform(0.0, 0.04)
+    else:
+        keep = np.ones(len(hands), dtype=bool)
+    order = np.lexsort((hands.pitch, chord))
+    order = order[keep[order]]
+    starts = np.flatnonzero(np.append(np.diff(chord[order], prepend=-1) != 0, True))
+    times_s = struck_at_once(onset_s[order], starts)
+    return times_s, np.maximum(offset_s[order], times_s + 0.02), hands.pitch[order], hands.left[order]
+
+
 def varied(hands: Hands, random: np.random.Generator) -> Hands:
     """A piece in another key; in half of the cases with disturbances, in some upside down."""
     hands = replace(hands, pitch=hands.pitch + int(random.integers(-6, 7)))
@@ -151,12 +183,11 @@ def composer(name: str) -> str:
     return {"k545": "mozart", "opus17": "schumann_clara", "opus19": "schoenberg"}.get(folder, folder)
 
 
-def measured(net: dict[str, np.ndarray], pieces: list[tuple[str, Hands]]) -> list[float]:
+def measured(net: dict[str, np.ndarray], pieces: list[tuple[str, tuple[np.ndarray, ...]]]) -> list[float]:
     """Share of the notes of every piece whose hand is right, by the network alone."""
     hand_net._weights = lambda: net
     result = []
-    for _, hands in pieces:
-        onset_s, offset_s, pitch, left = seconds(hands, np.random.default_rng(1))
+    for _, (onset_s, offset_s, pitch, left) in pieces:
         result.append(float(np.mean((hand_net.left_odds(onset_s, offset_s, pitch) > 0) == left)))
     return result
 
@@ -170,6 +201,7 @@ def main() -> None:
     parser.add_argument("--real", choices=("none", "even", "odd", "all"), default="none",
                         help="which composers' two-staff scores are learned from; the others are measured")
     parser.add_argument("--share", type=float, default=0.3, help="of the examples that come from them")
+    parser.add_argument("--studies", type=float, default=0.5, help="share of the examples that come from studies")
     parser.add_argument("--begin", type=Path, help="weights to go on from")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--out", type=Path, default=Path("build/hand_net.npz"))
@@ -184,8 +216,13 @@ def main() -> None:
     composers = sorted({composer(name) for name, _ in pieces})
     chosen = {"none": [], "even": composers[::2], "odd": composers[1::2], "all": composers}[args.real]
     known = [h for name, h in pieces if composer(name) in chosen]
-    held = [(name, h) for name, h in pieces if composer(name) not in chosen] or pieces
-    print(len(few), "tunes,", len(many), "scores,", len(known), "piano pieces; measured on", len(held), flush=True)
+    studies = read_studies()
+    held = [(name, seconds(h, np.random.default_rng(1))) for name, h in pieces if composer(name) not in chosen]
+    unseen = [(s.name, performed(of_study(s), s, np.random.default_rng(1))) for s in studies if held_out(s.name)]
+    harder = [(s.name, performed(varied(of_study(s), random), s, random)) for s in studies if held_out(s.name)]
+    learned = [(of_study(s), s) for s in studies if not held_out(s.name)]
+    print(len(few), "tunes,", len(many), "scores,", len(known), "piano pieces,", len(learned), "studies; measured on",
+          len(held), "pieces,", len(unseen), "studies", flush=True)
 
     net = Reader()
     if args.begin:
@@ -197,6 +234,12 @@ def main() -> None:
     began, losses = time.time(), []
     for step in range(1, args.steps + 1):
         while len(pool) < 16 * BATCH:
+            if random.random() < args.studies:
+                hands, sheet = learned[int(random.integers(0, len(learned)))]
+                changed = varied(shaken(hands, random) if random.random() < 0.3 else hands, random)
+                played = performed(changed, sheet, random) if random.random() < 0.6 else seconds(changed, random)
+                pool += [e for _ in range(3) if (e := example(played, random))]
+                continue
             if known and random.random() < args.share:
                 hands, many_of_one = varied(known[int(random.integers(0, len(known)))], random), 2
             else:
@@ -217,12 +260,13 @@ def main() -> None:
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))
-        if step % 300 == 0 or step == args.steps:
+        if step == 1 or step % 250 == 0 or step == args.steps:
             net.eval()
-            right = measured(net.weights(), held)
+            right = [measured(net.weights(), pieces) for pieces in (unseen, harder, held)]
             net.train()
-            print(f"{step} loss {np.mean(losses[-300:]):.3f} right {np.mean(right):.4f} "
-                  f"{[round(r, 3) for r in right]} {time.time() - began:.0f} s", flush=True)
+            print(f"{step} loss {np.mean(losses[-300:]):.3f} studies {np.mean(right[0]):.4f} disturbed "
+                  f"{np.mean(right[1]):.4f} pieces {[round(r, 3) for r in right[2]]} {time.time() - began:.0f} s",
+                  flush=True)
             args.out.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(args.out, **{k: v.astype(np.float16) for k, v in net.weights().items()})
 

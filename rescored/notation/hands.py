@@ -140,11 +140,19 @@ def _left(
 
 def _odds(onset_s: Floats, offset_s: Floats, pitch: Ints, starts: Ints) -> Floats:
     """Log odds that the left hand plays each note, by the network, for which chords are struck at once."""
+    times_s = struck_at_once(onset_s, starts)
+    return left_odds(times_s, np.maximum(offset_s, times_s + TOGETHER_S), pitch)
+
+
+def struck_at_once(onset_s: Floats, starts: Ints) -> Floats:
+    """Onsets, shape (n,), as if every chord were struck at once and in its turn, however they were played.
+
+    `starts`: where each chord begins among the notes, and at last n.
+    """
     size = np.diff(starts)
     times_s = np.add.reduceat(onset_s, starts[:-1]) / size
-    step = 2 * TOGETHER_S * np.arange(len(times_s))  # chords in their order, however they were played
-    times_s = np.repeat(np.maximum.accumulate(times_s - step) + step, size)
-    return left_odds(times_s, np.maximum(offset_s, times_s + TOGETHER_S), pitch)
+    step = 2 * TOGETHER_S * np.arange(len(times_s))
+    return np.repeat(np.maximum.accumulate(times_s - step) + step, size)
 
 
 def _middles(onset_s: Floats, pitch: Ints, starts: Ints, weights: Weights) -> Floats:
