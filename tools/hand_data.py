@@ -301,10 +301,8 @@ def disturbed(hands: Hands, random: Random) -> Hands:
                 doubled = replace(mine, pitch=mine.pitch + 12 * int(random.choice([1, 1, 2])) * (1 if side else -1),
                                   left=~mine.left)
                 hands = joined(hands.where(~(inside & ~own)), doubled)
-            elif kind == "close" and (inside & hands.left).any() and (inside & ~hands.left).any():
-                lower, upper = inside & hands.left, inside & ~hands.left
-                room = int(hands.pitch[upper].min() + 3 - hands.pitch[lower].max()) // 12 * 12
-                hands.pitch[own] += max(room, 0) if side else -max(room, 0)
+            elif kind == "close":
+                hands = drawn_together(hands, random, inside)
             elif kind == "passed":
                 hands = joined(hands.where(~inside), of_rows(passed(at, stop, random)))
             elif kind == "move":
@@ -313,12 +311,36 @@ def disturbed(hands: Hands, random: Random) -> Hands:
     return hands
 
 
-def crossed(hands: Hands) -> float:
-    """Share of the chords in which the hands overlap."""
+def drawn_together(hands: Hands, random: Random, where: np.ndarray | None = None) -> Hands:
+    """Hands that are as near each other as in most piano music, all the time or at some places.
+
+    What is made here, and the studies, has them far apart: where both strike at once, the median of the gap is
+    17 and 23 semitones, its lowest twentieth begins at 7 and 13; in real scores for two hands it is 9 and 1.
+    """
+    where = np.ones(len(hands), dtype=bool) if where is None else where
+    gaps = [min(right) - max(left) for right, left in _chords(hands.where(where)).values() if right and left]
+    if not gaps:
+        return hands
+    room = float(np.quantile(gaps, 0.1)) - random.normal(2.5, 3.5)
+    step = 12 * round(room / 12) if random.random() < 0.6 else int(room)
+    up = step if (roll := random.random()) < 0.5 else 0 if roll < 0.75 else step // 2
+    if step <= 0:
+        return hands
+    moved = np.where(hands.left, up, up - step) * where
+    return joined(replace(hands, pitch=np.clip(hands.pitch + moved, 21, 108)))
+
+
+def _chords(hands: Hands) -> dict[int, tuple[list[int], list[int]]]:
+    """Pitches of the right and the left hand at every place."""
     chords: defaultdict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for at, p, left in zip(np.round(hands.onset_ql * 96).astype(int), hands.pitch, hands.left, strict=True):
         chords[int(at)][int(left)].append(int(p))
-    both = [right and left and min(right) <= max(left) for right, left in chords.values()]
+    return chords
+
+
+def crossed(hands: Hands) -> float:
+    """Share of the chords in which the hands overlap."""
+    both = [right and left and min(right) <= max(left) for right, left in _chords(hands).values()]
     return float(np.mean([bool(x) for x in both])) if both else 1.0
 
 
@@ -342,7 +364,10 @@ def two_hands(sheets: list[Sheet], random: Random) -> Hands | None:
         hands = accompanied(sheet, random)
     else:
         hands = made_up(sheet, [(2, 4), (3, 4), (4, 4), (6, 8)][int(random.integers(0, 4))], random)
-    hands = playable(disturbed(joined(hands), random), random)
+    hands = joined(hands)
+    if random.random() < 0.6:
+        hands = drawn_together(hands, random)
+    hands = playable(disturbed(hands, random), random)
     if len(hands) < 24 or crossed(hands) > 0.08:
         return None
     if random.random() < 0.25:

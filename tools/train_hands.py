@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hand_data import Hands, disturbed, mirrored, of_rows, of_study, playable, shaken, two_hands
+from hand_data import Hands, disturbed, drawn_together, mirrored, of_rows, of_study, playable, shaken, two_hands
 from metre_data.corpus import Sheet, read_all
 from metre_data.sampling import held_out
 from metre_data.simulate import bent_time, random_style
@@ -219,7 +219,8 @@ def main() -> None:
     studies = read_studies()
     held = [(name, seconds(h, np.random.default_rng(1))) for name, h in pieces if composer(name) not in chosen]
     unseen = [(s.name, performed(of_study(s), s, np.random.default_rng(1))) for s in studies if held_out(s.name)]
-    harder = [(s.name, performed(varied(of_study(s), random), s, random)) for s in studies if held_out(s.name)]
+    harder = [(s.name, performed(varied(drawn_together(of_study(s), random), random), s, random))
+              for s in studies if held_out(s.name)]
     learned = [(of_study(s), s) for s in studies if not held_out(s.name)]
     print(len(few), "tunes,", len(many), "scores,", len(known), "piano pieces,", len(learned), "studies; measured on",
           len(held), "pieces,", len(unseen), "studies", flush=True)
@@ -236,6 +237,8 @@ def main() -> None:
         while len(pool) < 16 * BATCH:
             if random.random() < args.studies:
                 hands, sheet = learned[int(random.integers(0, len(learned)))]
+                if random.random() < 0.75:
+                    hands = drawn_together(hands, random)
                 changed = varied(shaken(hands, random) if random.random() < 0.3 else hands, random)
                 played = performed(changed, sheet, random) if random.random() < 0.6 else seconds(changed, random)
                 pool += [e for _ in range(3) if (e := example(played, random))]
