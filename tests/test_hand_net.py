@@ -41,6 +41,24 @@ def test_a_run_down_to_the_bass_stays_in_the_hand_that_plays_it():
     assert (found == left).mean() > 0.9
 
 
+def test_octaves_too_fast_for_one_hand_take_both():
+    steps = np.tile(np.concatenate([np.arange(8), np.arange(8, 0, -1)]), 3)
+    line = 60 + np.array([0, 2, 4, 5, 7, 9, 11, 12, 14])[steps]
+    onset = 0.09 * np.repeat(np.arange(len(line)), 2)
+    pitch = np.stack([line - 12, line], axis=1).ravel()
+    found = left_odds(onset, onset + 0.08, pitch) > 0
+    assert (found == np.tile([True, False], len(line))).mean() > 0.95
+
+
+@pytest.mark.parametrize("far", [3, 8])
+def test_hands_that_are_near_each_other(far):
+    k = np.arange(64)
+    tune = [(0.3 * i, p, False, 0.28) for i, p in zip(k, 67 + np.array([0, 2, 4, 5, 4, 2, 0, -1])[k % 8], strict=True)]
+    chords = [(0.3 * i, 67 - far - below, True, 0.25) for i in k[::2] for below in (0, 3, 8)]
+    onset, pitch, left, length = (np.array(c) for c in zip(*sorted([*tune, *chords], key=lambda r: r[:2]), strict=True))
+    assert ((left_odds(onset, onset + length, pitch) > 0) == left).mean() > 0.95
+
+
 @pytest.mark.parametrize("count", [1, 2, 50, 200])
 def test_any_number_of_notes_gets_finite_odds(count):
     random = np.random.default_rng(count)

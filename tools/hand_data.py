@@ -16,6 +16,8 @@ from metre_data.textures import Harmony, Piece, excerpt, infer_chords, left_hand
 
 Random = np.random.Generator
 REACH = 16  # semitones of a chord in one hand
+DISTURBANCES = {"rest": 0.15, "run": 0.15, "octaves": 0.14, "both": 0.14, "move": 0.14, "solo": 0.14, "close": 0.11,
+                "passed": 0.03}  # and how often each comes
 BRIEF_QL = 0.5  # octaves that follow sooner take both hands
 
 
@@ -271,7 +273,7 @@ def disturbed(hands: Hands, random: Random) -> Hands:
     while at < end:
         stop = at + float(random.choice([2, 4, 4, 8, 16]))
         inside = (hands.onset_ql >= at - 1e-6) & (hands.onset_ql < stop - 1e-6)
-        kind = str(random.choice(["rest", "run", "octaves", "both", "move", "solo", "close", "passed"]))
+        kind = str(random.choice(list(DISTURBANCES), p=list(DISTURBANCES.values())))
         if random.random() < share and inside.any():
             side = bool(random.random() < 0.5)
             own = inside & (hands.left == side)

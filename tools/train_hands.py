@@ -237,7 +237,7 @@ def main() -> None:
         while len(pool) < 16 * BATCH:
             if random.random() < args.studies:
                 hands, sheet = learned[int(random.integers(0, len(learned)))]
-                if random.random() < 0.75:
+                if random.random() < 0.6:
                     hands = drawn_together(hands, random)
                 changed = varied(shaken(hands, random) if random.random() < 0.3 else hands, random)
                 played = performed(changed, sheet, random) if random.random() < 0.6 else seconds(changed, random)
