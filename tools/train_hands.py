@@ -167,6 +167,30 @@ def varied(hands: Hands, random: np.random.Generator) -> Hands:
     return mirrored(hands) if random.random() < 0.15 else hands
 
 
+def of_studies(studies: list[tuple[Hands, Sheet]], random: np.random.Generator) -> list[tuple[np.ndarray, ...]]:
+    """Examples of a study, played out or plainly."""
+    hands, sheet = studies[int(random.integers(0, len(studies)))]
+    if random.random() < 0.6:
+        hands = drawn_together(hands, random)
+    hands = varied(shaken(hands, random) if random.random() < 0.3 else hands, random)
+    played = performed(hands, sheet, random) if random.random() < 0.6 else seconds(hands, random)
+    return [e for _ in range(3) if (e := example(played, random))]
+
+
+def of_scores(
+    pieces: list[Hands], few: list[Sheet], many: list[Sheet], random: np.random.Generator
+) -> list[tuple[np.ndarray, ...]]:
+    """Examples of one of these pieces, if any, or else of what is made of sheets of one or of several parts."""
+    if pieces:
+        hands: Hands | None = varied(pieces[int(random.integers(0, len(pieces)))], random)
+    else:
+        hands = two_hands(many if random.random() < 0.45 else few, random)
+    if hands is None:
+        return []
+    played = seconds(hands, random)
+    return [e for _ in range(2 if pieces else 3) if (e := example(played, random))]
+
+
 def real_pieces(cache: Path) -> list[tuple[str, Hands]]:
     """Two-staff scores of music21's corpus, by name."""
     result = []
@@ -236,22 +260,9 @@ def main() -> None:
     for step in range(1, args.steps + 1):
         while len(pool) < 16 * BATCH:
             if random.random() < args.studies:
-                hands, sheet = learned[int(random.integers(0, len(learned)))]
-                if random.random() < 0.6:
-                    hands = drawn_together(hands, random)
-                changed = varied(shaken(hands, random) if random.random() < 0.3 else hands, random)
-                played = performed(changed, sheet, random) if random.random() < 0.6 else seconds(changed, random)
-                pool += [e for _ in range(3) if (e := example(played, random))]
-                continue
-            if known and random.random() < args.share:
-                hands, many_of_one = varied(known[int(random.integers(0, len(known)))], random), 2
+                pool += of_studies(learned, random)
             else:
-                made = two_hands(many if random.random() < 0.45 else few, random)
-                if made is None:
-                    continue
-                hands, many_of_one = made, 3
-            played = seconds(hands, random)
-            pool += [e for _ in range(many_of_one) if (e := example(played, random))]
+                pool += of_scores(known if random.random() < args.share else [], few, many, random)
         picked = [pool.pop(int(random.integers(0, len(pool)))) for _ in range(BATCH)]
         x, place, sounds, hidden, label = (torch.from_numpy(np.stack(c)) for c in zip(*picked, strict=True))
         odds = net(x, place, sounds, hidden)
