@@ -228,10 +228,11 @@ def main() -> None:
     parser.add_argument("--studies", type=float, default=0.5, help="share of the examples that come from studies")
     parser.add_argument("--begin", type=Path, help="weights to go on from")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=7, help="another one to go on with other examples")
     parser.add_argument("--out", type=Path, default=Path("build/hand_net.npz"))
     args = parser.parse_args()
-    random = np.random.default_rng(7)
-    torch.manual_seed(7)
+    random = np.random.default_rng(args.seed)
+    torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     sheets: list[Sheet] = read_all(args.sheets, args.data / "openewld")
     few = [s for s in sheets if len(np.unique(s.part)) < 2]
