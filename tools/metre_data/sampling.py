@@ -20,8 +20,8 @@ Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
-KINDS = {"study": 0.28, "written": 0.22, "arranged": 0.14, "chorale": 0.02, "accompanied": 0.12, "prelude": 0.09,
-         "song": 0.07, "counterpoint": 0.06}
+KINDS = {"study": 0.34, "written": 0.22, "arranged": 0.13, "chorale": 0.02, "accompanied": 0.10, "prelude": 0.08,
+         "song": 0.06, "counterpoint": 0.05}
 PLAIN = 0.28  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
 MEDLEYS = 0.38  # share of the pieces that change their texture
