@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -259,6 +261,18 @@ def test_memory_does_not_grow_with_the_stems(tiny, monkeypatch):
 
 
 # ---------------------------------------------------------------- weights that are not there
+
+
+def test_the_hub_s_client_says_nothing_for_each_try() -> None:
+    said = """
+import logging
+from rescored.hearing.weights import quiet_hub
+quiet_hub()
+from huggingface_hub.utils import _http
+assert not _http.logger.isEnabledFor(logging.WARNING)
+"""
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_weights_our_own_separator_steps_in_and_one_warning_says_so(in_32_bits, tmp_path, monkeypatch):

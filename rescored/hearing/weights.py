@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from concurrent.futures import Future, wait
@@ -86,13 +85,20 @@ def _from_hub(name: str, report: Report) -> Any:
 def _fetch(name: str, result: Future[Any]) -> None:
     try:
         from demucs.pretrained import get_model
-        from huggingface_hub.utils.tqdm import disable_progress_bars
 
-        disable_progress_bars()
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each try: our one warning says it
+        quiet_hub()
         result.set_result(get_model(name))
     except BaseException as error:  # Demucs leaves by SystemExit for some failures
         result.set_exception(error)
+
+
+def quiet_hub() -> None:
+    """No bar and no line for each try from the Hub's client: our progress and our one warning say it."""
+    from huggingface_hub.utils.logging import ERROR, set_verbosity
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    set_verbosity(ERROR)  # its own call, since the client sets its level anew when it is imported
 
 
 def _downloaded_bytes(name: str) -> int:
