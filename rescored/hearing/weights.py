@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future, wait
@@ -94,11 +95,11 @@ def _fetch(name: str, result: Future[Any]) -> None:
 
 def quiet_hub() -> None:
     """No bar and no line for each try from the Hub's client: our progress and our one warning say it."""
-    from huggingface_hub.utils.logging import ERROR, set_verbosity
+    from huggingface_hub.utils.logging import set_verbosity
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    set_verbosity(ERROR)  # its own call, since the client sets its level anew when it is imported
+    set_verbosity(logging.ERROR)  # its own call, since the client sets its level anew when it is imported
 
 
 def _downloaded_bytes(name: str) -> int:
