@@ -20,14 +20,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .environment import number
 from .errors import ModelUnavailable, SettingsError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 T = TypeVar("T")
 
 RETRY_S = 300.0  # weights that could not be had are not asked for again before
+
+
+def weights_in(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a file of weights of our own, by name; they may be stored in half precision."""
+    import numpy as np
+
+    with np.load(path) as stored:
+        return {name: stored[name].astype(np.float32) for name in stored.files}
 
 
 def device() -> str:

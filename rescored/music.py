@@ -573,6 +573,9 @@ class Tuplet:
     edge: Literal["start", "inside", "stop", "alone"] = "inside"
 
 
+SYMBOL_TYPES = ("breve", "whole", "half", "quarter", "eighth", "16th", "32nd", "64th")
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """One thing that is drawn in one voice of one measure: a note, a chord or a rest.
@@ -589,7 +592,7 @@ class Symbol:
     voice: int
     onset_ql: Fraction
     duration_ql: Fraction  # 0 for grace notes
-    type: str  # "whole" "half" "quarter" "eighth" "16th" "32nd" "64th" "breve"
+    type: str  # of SYMBOL_TYPES
     dots: int = 0
     tuplet: Tuplet | None = None
     notes: tuple[str, ...] = ()  # WrittenNote ids, low to high; empty = a rest

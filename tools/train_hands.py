@@ -29,7 +29,7 @@ import torch
 from hand_data import Hands, disturbed, drawn_together, mirrored, of_rows, of_study, playable, shaken, two_hands
 from metre_data.corpus import Sheet, read_all
 from metre_data.sampling import held_out
-from metre_data.simulate import bent_time, random_style
+from metre_data.simulate import bent_time, drawn_bpm, random_style
 from metre_data.studies import read_studies
 from metre_data.textures import beat_ql
 from oracle import piano_scores
@@ -146,7 +146,7 @@ def performed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As `seconds`, of a study that a pianist plays: rubato, rolled chords, notes taken for the next chord's."""
     bar = sheet.bars[len(sheet.bars) // 2]
-    bpm = float(np.exp(random.uniform(*np.log(sheet.bpm or (60.0, 120.0))) + random.normal(0.0, 0.12)))
+    bpm = drawn_bpm(sheet.bpm or (60.0, 120.0), random)
     starts_ql = np.array([b.ql for b in sheet.bars])
     played = perform(hands.onset_ql, hands.length_ql, hands.pitch, bpm=bpm, beat_ql=beat_ql(bar),
                      measures_ql=starts_ql, style=random_style(random), seed=int(random.integers(2**31)))

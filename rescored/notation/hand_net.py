@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models import weights_in
 from ..music import Floats, Ints
-from .layers import Floats32, normed, weights_in
+from .layers import Floats32, normed
 
 HIDDEN, HEADS, LAYERS = 32, 4, 4
 REACH = 40  # notes to either side that a note looks at

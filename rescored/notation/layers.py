@@ -1,19 +1,11 @@
-"""What the small networks of this package share: their files, and the layers that are alike in all."""
+"""Layers that the small networks of this package share."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats32 = NDArray[np.float32]
-
-
-def weights_in(path: Path) -> dict[str, Floats32]:
-    """The arrays of a file of weights, by name; they may be stored in half precision."""
-    with np.load(path) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
 
 
 def normed(x: Floats32, weights: dict[str, Floats32], name: str) -> Floats32:

@@ -16,14 +16,13 @@ from functools import lru_cache
 from math import gcd
 from typing import Literal
 
-from ..music import Measure, Ornament, Part, Symbol, TimeSignature, Tuplet, WrittenNote
+from ..music import SYMBOL_TYPES, Measure, Ornament, Part, Symbol, TimeSignature, Tuplet, WrittenNote
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
-TYPES = ("breve", "whole", "half", "quarter", "eighth", "16th", "32nd", "64th")
 SHORTEST = PER_QUARTER // 16  # a 64th
 VALUES = {
     (8 * PER_QUARTER >> k) * (2 ** (dots + 1) - 1) // 2**dots: (name, dots)
-    for k, name in enumerate(TYPES) for dots in (2, 1, 0)
+    for k, name in enumerate(SYMBOL_TYPES) for dots in (2, 1, 0)
 }
 ROLLED_S = 0.045  # what is struck within this time is heard as one: the other hand was rolled
 _Shake = Literal["trill", "mordent", "inverted-mordent", "turn"]

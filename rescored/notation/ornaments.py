@@ -230,7 +230,7 @@ def find_rolled(performance: Performance) -> list[Ornament]:
             while j < len(steps) and steps[j][0].pitch > steps[j - 1][-1].pitch \
                     and _start(steps[j]) - _start(steps[i]) <= SLOW_ROLL_S:
                 j += 1
-            i, j = i, max((k for k in range(i + 3, j + 1) if _is_rolled(steps, i, k, sounding_s)), default=0) or i
+            j = max((k for k in range(i + 3, j + 1) if _is_rolled(steps, i, k, sounding_s)), default=i)
             if j > i:
                 chord = [n for step in steps[i:j] for n in step]
                 result.append(Ornament("arpeggio", chord[-1].id, tuple(n.id for n in chord[:-1])))
@@ -260,11 +260,11 @@ def _is_rolled(steps: list[list[Note]], i: int, j: int, sounding_s: Mapping[str,
         return False
     released = min(n.offset_s for n in chord)
     if spread <= QUICK_ROLL_S:
-        held = released > starts[-1] + max(0.08, 0.5 * spread)
-        sounds = min(sounding_s[n.id] for n in chord) > starts[-1] + max(0.08, 0.5 * spread)
+        least = starts[-1] + max(0.08, 0.5 * spread)
+        held, sounds = released > least, min(sounding_s[n.id] for n in chord) > least
         together = (held and gaps.max() <= ROLL_S[1]) or (sounds and gaps.max() <= ROLL_S[0])
     else:
-        together = j - i >= 4 and spread <= SLOW_ROLL_S and released > starts[-1] + 0.8 * spread
+        together = j - i >= 4 and released > starts[-1] + 0.8 * spread
     if not together:
         return False
     gap = spread / (j - i - 1)

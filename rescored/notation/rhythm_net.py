@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models import weights_in
 from ..music import Floats
-from .layers import Floats32, normed, weights_in
+from .layers import Floats32, normed
 
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s

@@ -40,6 +40,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from ..music import (
+    SYMBOL_TYPES,
     Accept,
     Add,
     BeatGrid,
@@ -72,7 +73,6 @@ _NAMES = {kind: name for name, kind in EDITS.items()}
 FORMAT = 1  # raised whenever an older reader would misunderstand what is written
 _FINEST = 5040
 MAX_NOTES, MAX_S, MAX_QL, MAX_PARTS = 400_000, 5 * 3600.0, 500_000, 200  # of a file that is read
-_VALUES = ("breve", "whole", "half", "quarter", "eighth", "16th", "32nd", "64th")
 _BEATS = tuple(Fraction(2**k) * dots for k in range(-2, 3) for dots in (1, Fraction(3, 2)))
 
 
@@ -179,8 +179,8 @@ def _check_drawn(score: Score) -> None:
     sane &= all(abs(k.fifths) <= 7 for k in score.keys) and all(1 <= c.line <= 5 for c in score.clefs)
     sane &= all(0 < t.bpm < 10_000 and t.beat_ql in _BEATS for t in score.tempi)
     sane &= all(p.staves in (1, 2) and 0 <= p.program <= 127 and abs(p.transpose) <= 48 for p in score.parts)
-    sane &= all(s.type in _VALUES and 0 <= s.dots <= 3 and abs(s.onset_ql) <= MAX_QL and 0 <= s.duration_ql <= MAX_QL
-                for s in score.symbols)
+    sane &= all(s.type in SYMBOL_TYPES and 0 <= s.dots <= 3 and abs(s.onset_ql) <= MAX_QL
+                and 0 <= s.duration_ql <= MAX_QL for s in score.symbols)
     if not sane or len({m.number for m in score.measures}) < len(score.measures):
         raise ValueError("no such score")
     for m in score.measures:

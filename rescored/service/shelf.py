@@ -88,13 +88,14 @@ def put_pages(folder: Path, layout: str) -> None:
     musicxml = (folder / f"{SONG}.musicxml").read_text(encoding="utf-8")
     engraving = Engraving(musicxml, adjustPageHeight=True, **LAYOUTS[layout])
     folder = folder / layout
+    with kept_here():
+        folder.mkdir(exist_ok=True)
     page_of: dict[str, int] = {}
     sizes: list[tuple[float, float]] = []
     for page in range(1, engraving.pages + 1):
         svg = engraving.svg(page)
         sizes += [(float(w), float(h)) for w, h in _VIEW_BOX.findall(svg[:400])]
         with kept_here():
-            folder.mkdir(exist_ok=True)
             (folder / f"{page}.svg").write_text(svg, encoding="utf-8")
         for element in _NOTE.findall(svg):
             page_of.setdefault(note_id_of(element), page)

@@ -42,8 +42,7 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     bar = piece.bars[len(piece.bars) // 2]
     usual, spread = BEAT_S[bar.numerator, bar.denominator]
     if piece.bpm and random.random() < 0.8:
-        low, high = np.log(piece.bpm)
-        return float(np.clip(60.0 / np.exp(random.uniform(low, high) + random.normal(0.0, 0.12)), 0.18, 4.5))
+        return float(np.clip(60.0 / drawn_bpm(piece.bpm, random), 0.18, 4.5))
     if piece.plain:
         return float(np.clip(usual * np.exp(random.normal(0.0, 0.3)), 0.25, 2.5))
     onsets = np.unique(np.round([n[0] for n in piece.notes], 4))
@@ -56,6 +55,12 @@ def beat_length_s(piece: Piece, random: Random) -> float:
     length = np.exp(usual_log + random.normal(0.0, unusual))
     shortest = 0.065 * beat_ql(bar) / fast  # no more than 15 notes a second
     return float(np.clip(max(length, shortest), 0.18, 4.5))
+
+
+def drawn_bpm(natural: tuple[float, float], random: Random) -> float:
+    """A tempo between the slowest and the quickest natural one, or a little beyond."""
+    low, high = np.log(natural)
+    return float(np.exp(random.uniform(low, high) + random.normal(0.0, 0.12)))
 
 
 def random_style(random: Random) -> Style:

@@ -50,7 +50,7 @@ def read_studies(folder: Path = FOLDER) -> list[Sheet]:
 
 def pieces_of(path: Path) -> list[Sheet]:
     """The pieces of a file; raises ValueError that names the place of a mistake."""
-    sheets, lines, first = [], path.read_text(encoding="utf-8").splitlines(), 0
+    sheets, lines = [], path.read_text(encoding="utf-8").splitlines()
     starts = [k for k, line in enumerate(lines) if line.startswith("=")]
     for first, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
         name = lines[first][1:].strip()

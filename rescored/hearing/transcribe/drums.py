@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models import weights_in
 from ...music import Audio, Floats, Heard, Note
 from ...room import Samples
 from ...stage import Report
@@ -176,8 +177,7 @@ def _convolved(x: Floats32, weight: Floats32, bias: Floats32, dilation: int = 1)
 @lru_cache(maxsize=2)
 def weights(name: str) -> dict[str, Floats32]:
     """Of the network, and the threshold of every drum."""
-    with np.load(Path(__file__).with_name(name)) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
+    return weights_in(Path(__file__).with_name(name))
 
 
 Stroke = tuple[int, int, float]  # frame, drum, how likely
