@@ -631,8 +631,8 @@ class Clef:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Dynamics ("p", "mf" ...), hairpin ("crescendo", "diminuendo"), pedal, ottava: `kind`, what it says, where it
-    ends."""
+    """Dynamics ("p", "mf" ...), hairpin ("crescendo", "diminuendo"), pedal (down and up, or in words: then it has no
+    end), ottava: `kind`, what it says, where it ends."""
 
     kind: Literal["dynamic", "hairpin", "pedal", "ottava", "words"]
     part: str

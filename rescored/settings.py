@@ -233,7 +233,8 @@ class ScoreSettings(Section):
         "", "Who plays a part instead: vocals=flute, piano=clarinet ...; moved by octaves into the instrument's range",
         advanced=False)
     dynamics: bool = choice(True, "Write dynamics, hairpins and accents where the performance has clear ones")
-    pedal: bool = choice(True, "Write where the pedal goes down and up")
+    pedal: bool = choice(True, "Write how the pedal is used: in words, and with signs where it holds for long")
+    every_pedal: bool = choice(False, "... with signs wherever it goes down and up")
     pitch: str = choice(
         "transposed", "Instruments in B♭, E♭ or F: as they read their part, or all as it sounds",
         of=("transposed", "concert"))
@@ -313,7 +314,8 @@ PRESETS: dict[str, dict[str, Value]] = {
 
 # How closely the score follows the performance; each may be put on top of any preset.
 READABILITY: dict[str, dict[str, Value]] = {
-    "as-played": {"quantise.ornaments": "notes", "quantise.swing": "no", "voices.fill_gaps_ql": 0.0},
+    "as-played": {"quantise.ornaments": "notes", "quantise.swing": "no", "voices.fill_gaps_ql": 0.0,
+                  "score.every_pedal": True},
     "clean": {},
     "easy": {
         "quantise.finest": 16, "quantise.ornaments": "out", "hands.within_span": True, "voices.max_voices": 1,

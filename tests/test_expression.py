@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from fractions import Fraction as F
-from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -75,14 +74,46 @@ def test_a_steady_rise_is_a_hairpin_to_the_louder_level():
     assert [e.get("type") for e in root.iter("wedge")] == ["crescendo", "stop"]
 
 
-def test_pedal_marks_follow_the_pedal_and_leave_room_for_the_release():
+def pedalled(*spans: tuple[float, float]) -> tuple[Performance, BeatGrid]:
+    """Quarters in both hands, with the pedal down in these stretches, in beats."""
     performance, grid = two_hands()
-    at = grid.seconds_at(np.arange(0.0, 17.0, 4.0))
-    pedal = tuple(Span(float(a) + 0.05, float(b)) for a, b in pairwise(at))
-    score = notate(replace(performance, pedal=(*pedal, Span(float(at[-1]) + 5.0, float(at[-1]) + 5.1))), grid)
-    written = marks(score, "pedal")
-    assert [(begin, end) for _, begin, end in written] == [(0, 3.5), (4, 7.5), (8, 11.5), (12, 16)]
+    down, up = grid.seconds_at(np.array(spans)).T.tolist()
+    return replace(performance, pedal=tuple(Span(a, b) for a, b in zip(down, up, strict=True))), grid
+
+
+def with_measures(first: int, last: int) -> list[tuple[float, float]]:
+    """The pedal changed with every measure, shortly after the beat."""
+    return [(4 * (m - 1) + 0.1, 4 * m + 0.05) for m in range(first, last + 1)]
+
+
+def test_pedal_that_changes_with_the_measures_is_said_once():
+    score = notate(*pedalled(*with_measures(1, MEASURES)))
+    assert marks(score, "pedal") == [("con pedale", 0, None)]
     assert {m.staff for m in score.marks if m.kind == "pedal"} == {2}
+    root = ElementTree.fromstring(to_musicxml(score).split("\n", 2)[2])
+    assert not list(root.iter("pedal"))
+    direction, = (d for d in root.iter("direction") if d.findtext("direction-type/words") == "con pedale")
+    assert direction.get("placement") == "below" and direction.findtext("staff") == "2"
+
+
+def test_pedal_that_is_left_out_for_long_is_said_too():
+    score = notate(*pedalled(*with_measures(1, 8)))
+    assert marks(score, "pedal") == [("con pedale", 0, None), ("senza pedale", 32, None)]
+
+
+@pytest.mark.parametrize(("spans", "expected"), [
+    ([(16, 24)], [("", 16, 24)]),
+    ([(16, 17), (30.5, 32)], []),
+    ([*with_measures(1, 7), (28.1, 39.9), *with_measures(11, MEASURES)], [("con pedale", 0, None), ("", 28, 40)]),
+], ids=["holds what hands have left", "smooths a change", "is not changed for three measures"])
+def test_a_pedal_that_no_one_would_guess_gets_signs(spans, expected):
+    assert marks(notate(*pedalled(*spans)), "pedal") == expected
+
+
+def test_every_pedal_on_request_with_room_for_the_release():
+    performance, grid = pedalled(*((a, a + 3.95) for a in (0, 4, 8, 12)), (20.1, 20.3))
+    assert [(begin, end) for _, begin, end in marks(notate(performance, grid, {"score.every_pedal": True}), "pedal")] \
+        == [(0, 3.5), (4, 7.5), (8, 11.5), (12, 16)]
 
 
 def test_a_melody_has_no_pedal():

@@ -1,4 +1,4 @@
-"""Dynamics, hairpins, accents, pedal and tempo marks: few, and only where the performance is clear.
+"""Dynamics, hairpins, accents and tempo marks: few, and only where the performance is clear.
 
 Loudness is read from key velocities as a curve over the measures; a mark stands where its level changes
 for good. How loud a level is differs from recording to recording, so levels are counted from the
@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from ..music import BeatGrid, Floats, Mark, Measure, Part, Performance, TempoMark, WrittenNote
+from ..music import BeatGrid, Floats, Mark, Measure, Part, TempoMark, WrittenNote
 from .clefs import cheapest_path
 from .measures import measure_of
 
@@ -24,8 +24,6 @@ LEVEL_CHANGE = 5.0  # measures' worth of a whole level that a new dynamic must e
 HAIRPIN_RISE = 11.0  # velocity
 HAIRPIN_MEASURES = (2, 4)
 ACCENT = 26.0  # velocity above the neighbours
-PEDAL_STEP_QL = Fraction(1, 2)  # to which pedal marks are rounded
-SHORTEST_PEDAL_QL = Fraction(1)
 SLOWING = 0.78  # of the tempo before
 UNUSUAL = 2.0  # ... and so many times beyond what the tempo sways by anyhow
 RIT_APART = 8  # measures; of two that are nearer the slower is marked
@@ -101,33 +99,6 @@ def accented(notes: Sequence[WrittenNote]) -> frozenset[str]:
             if len(around) >= 6 and top[k] > max(np.quantile(around, 0.9) + ACCENT / 2, np.median(around) + ACCENT):
                 result |= {n.id for n in chord if n.velocity == top[k] and not n.grace}
     return frozenset(result)
-
-
-def pedal_marks(
-    performance: Performance, grid: BeatGrid, measures: Sequence[Measure]
-) -> list[Mark]:
-    """Where the pedal goes down and up, to the eighth; under the lowest staff of the first keyboard part.
-
-    Short dabs are left out, and between two marks there is at least an eighth.
-    """
-    part = next((p for p in performance.parts if p.staves == 2), None)
-    if part is None or not performance.pedal or not performance.notes:
-        return []
-    end = measures[-1].ql + measures[-1].length_ql
-    edges = grid.ql_at(np.array([(s.start_s, s.end_s) for s in performance.pedal]))
-    spans: list[tuple[Fraction, Fraction]] = []
-    for down, up in np.rint(edges / float(PEDAL_STEP_QL)).astype(int).tolist():
-        a, b = max(down * PEDAL_STEP_QL, measures[0].ql), min(up * PEDAL_STEP_QL, end)
-        if b - a < SHORTEST_PEDAL_QL:
-            continue
-        if spans and a - spans[-1][1] < PEDAL_STEP_QL:  # room for the sign of its release
-            before, until = spans[-1][0], a - PEDAL_STEP_QL
-            if until - before < SHORTEST_PEDAL_QL:
-                spans[-1] = (before, b)
-                continue
-            spans[-1] = (before, until)
-        spans.append((a, b))
-    return [Mark("pedal", part.id, part.staves, a, "", b) for a, b in spans]
 
 
 def tempo_marks(grid: BeatGrid, measures: Sequence[Measure], swing: bool) -> tuple[TempoMark, ...]:

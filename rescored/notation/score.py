@@ -21,16 +21,17 @@ from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
 from .clefs import choose_clefs, octave_lines
 from .confidence import with_confidence
-from .expression import accented, dynamics, pedal_marks, tempo_marks
+from .expression import accented, dynamics, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
+from .pedalling import pedal_marks
 from .tablature import find_frets
 from .ticks import to_ticks
 
 NO_CHORDS = Chords(())
 
 
-@stage(version=10)
+@stage(version=11)
 def write_score(
     spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
     settings: ScoreSettings, report: Report = silent,
@@ -98,5 +99,5 @@ def _marks(
     """Everything beside the notes, in the order of the score."""
     marks = octave_lines(notes, performance.parts, clefs)
     marks += dynamics(notes, performance.parts, measures) if settings.dynamics else []
-    marks += pedal_marks(performance, grid, measures) if settings.pedal else []
+    marks += pedal_marks(performance, grid, measures, every=settings.every_pedal) if settings.pedal else []
     return tuple(sorted(marks, key=lambda m: (m.ql, m.part, m.staff, m.kind)))

@@ -142,6 +142,8 @@ def _mark(mark: Mark, number: str) -> Iterator[tuple[Element, Fraction, bool]]:
     elif mark.end_ql is not None and mark.kind == "hairpin":
         for kind, ql in ((mark.text, mark.ql), ("stop", mark.end_ql)):
             yield _direction(Element("wedge", type=kind, number=number), placement="below"), ql, kind == "stop"
+    elif mark.kind == "pedal" and mark.end_ql is None:
+        yield _direction(_words(mark.text, font_style="italic"), placement="below"), mark.ql, False
     elif mark.end_ql is not None and mark.kind == "pedal":
         for kind, ql in (("start", mark.ql), ("stop", mark.end_ql)):
             pedal = Element("pedal", type=kind, number=number, line="no", sign="yes")
