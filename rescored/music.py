@@ -603,6 +603,7 @@ class Symbol:
     hidden: bool = False
     staccato: bool = False
     accent: bool = False
+    fermata: bool = False
     ornament: Literal["", "trill", "mordent", "inverted-mordent", "turn"] = ""
     arpeggio: bool = False
 

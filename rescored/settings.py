@@ -202,6 +202,7 @@ class VoiceSettings(Section):
     max_voices: int = choice(2, "Most voices on a staff", lo=1, hi=2)
     fill_gaps_ql: float = choice(0.5, "Rests up to this length are filled", lo=0, hi=4, unit="quarters")
     staccato: bool = choice(True, "Write notes that sound for under half their value as staccato")
+    fermata: bool = choice(True, "Write a last chord that is held on and on to the end of its measure, with a fermata")
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ PRESETS: dict[str, dict[str, Value]] = {
 # How closely the score follows the performance; each may be put on top of any preset.
 READABILITY: dict[str, dict[str, Value]] = {
     "as-played": {"quantise.ornaments": "notes", "quantise.swing": "no", "voices.fill_gaps_ql": 0.0,
-                  "score.every_pedal": True},
+                  "voices.fermata": False, "score.every_pedal": True},
     "clean": {},
     "easy": {
         "quantise.finest": 16, "quantise.ornaments": "out", "hands.within_span": True, "voices.max_voices": 1,

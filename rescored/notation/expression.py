@@ -1,4 +1,4 @@
-"""Dynamics, hairpins, accents and tempo marks: few, and only where the performance is clear.
+"""Dynamics, hairpins, accents, fermatas and tempo marks: few, and only where the performance is clear.
 
 Loudness is read from key velocities as a curve over the measures; a mark stands where its level changes
 for good. How loud a level is differs from recording to recording, so levels are counted from the
@@ -14,9 +14,20 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from ..music import BeatGrid, Floats, Mark, Measure, Part, TempoMark, WrittenNote
+from ..music import (
+    BeatGrid,
+    Floats,
+    Mark,
+    Measure,
+    Part,
+    Performance,
+    TempoMark,
+    TimeSignature,
+    WrittenNote,
+)
 from .clefs import cheapest_path
 from .measures import measure_of
+from .ornaments import sounding_until
 
 LEVELS = {"pp": 30.0, "p": 43.0, "mp": 55.0, "mf": 67.0, "f": 81.0, "ff": 97.0}  # velocity
 FLAT = 2.5  # spread of velocities below which they tell nothing
@@ -99,6 +110,27 @@ def accented(notes: Sequence[WrittenNote]) -> frozenset[str]:
             if len(around) >= 6 and top[k] > max(np.quantile(around, 0.9) + ACCENT / 2, np.median(around) + ACCENT):
                 result |= {n.id for n in chord if n.velocity == top[k] and not n.grace}
     return frozenset(result)
+
+
+def held_on(
+    notes: Sequence[WrittenNote], performance: Performance, grid: BeatGrid, measures: Sequence[Measure]
+) -> frozenset[str]:
+    """Ids of the notes that end the music and have a fermata: one chord a staff, where the last to begin sound for
+    a beat or more beyond the end of the measure, which is as far as they are written."""
+    drums = {p.id for p in performance.parts if p.percussion}
+    main = [n for n in notes if not n.grace and n.part not in drums]
+    last = max((n.onset_ql for n in main), default=Fraction(0))
+    chord = {n.id for n in main if n.onset_ql == last}
+    end = measures[-1].ql + measures[-1].length_ql
+    if not any(n.onset_ql + n.duration_ql == end for n in main if n.id in chord):
+        return frozenset()
+    until_s = max(t for n, t in zip(performance.notes, sounding_until(performance), strict=True) if n.id in chord)
+    metre = TimeSignature(measures[-1].number, measures[-1].ql, measures[-1].numerator, measures[-1].denominator)
+    if grid.ql_at(np.array([until_s]))[0] - float(end) < metre.beat_ql:
+        return frozenset()
+    sounding = [n for n in main if n.onset_ql + n.duration_ql > last]
+    upper = {(n.part, n.staff): n.voice for n in sorted(sounding, key=lambda n: -n.voice)}
+    return frozenset(n.id for n in sounding if upper[n.part, n.staff] == n.voice)
 
 
 def tempo_marks(grid: BeatGrid, measures: Sequence[Measure], swing: bool) -> tuple[TempoMark, ...]:

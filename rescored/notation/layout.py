@@ -57,12 +57,12 @@ class _Stretch:
 
 def lay_out(
     notes: Sequence[WrittenNote], measures: Sequence[Measure], parts: Sequence[Part], onset_s: Mapping[str, float],
-    accented: Container[str] = (), ornaments: Iterable[Ornament] = (),
+    accented: Container[str] = (), ornaments: Iterable[Ornament] = (), held: Container[str] = (),
 ) -> tuple[Symbol, ...]:
     """All symbols of the score, sorted by (part in the order of `parts`, staff, measure, voice, onset).
 
     `onset_s` gives every note's performed onset: grace notes are drawn in the order in which they
-    were played. `accented`: ids of notes that carry an accent.
+    were played. `accented`, `held`: ids of notes that carry an accent, a fermata.
     """
     by_voice: defaultdict[tuple[str, int, int], list[WrittenNote]] = defaultdict(list)
     for n in notes:
@@ -80,15 +80,17 @@ def lay_out(
             ]
             for of_measure in zip(*drawn, strict=True):
                 for symbols in of_measure:
-                    result += (_with_signs(s, accented, shaken, rolled, onset_s) for s in symbols)
+                    result += (_with_signs(s, accented, shaken, rolled, held, onset_s) for s in symbols)
     return tuple(result)
 
 
 def _with_signs(
     symbol: Symbol, accented: Container[str], shaken: Mapping[str, _Shake], rolled: Container[str],
-    onset_s: Mapping[str, float],
+    held: Container[str], onset_s: Mapping[str, float],
 ) -> Symbol:
-    """With what stands above a note or before a chord, where it begins."""
+    """With what stands above a note or before a chord where it begins, and a fermata where it ends."""
+    if not symbol.tie_to and any(n in held for n in symbol.notes):
+        symbol = replace(symbol, fermata=True)
     if symbol.tie_from or not symbol.notes:
         return symbol
     accent = any(n in accented for n in symbol.notes)

@@ -21,7 +21,7 @@ from ..settings import ScoreSettings
 from ..stage import Report, silent, stage
 from .clefs import choose_clefs, octave_lines
 from .confidence import with_confidence
-from .expression import accented, dynamics, tempo_marks
+from .expression import accented, dynamics, held_on, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
 from .pedalling import pedal_marks
@@ -44,6 +44,7 @@ def write_score(
     onset_s = {n.id: n.onset_s for n in performance.notes}
     clefs = choose_clefs(notes, performance.parts, measures)
     accents = accented(notes) if settings.dynamics else ()
+    held = held_on(notes, performance, grid, measures)
     report(0.3, "drawing notes and rests")
     return Score(
         title=settings.title or title,
@@ -51,7 +52,7 @@ def write_score(
         parts=performance.parts,
         measures=measures,
         notes=notes,
-        symbols=lay_out(notes, measures, performance.parts, onset_s, accents, spelled.manner.ornaments),
+        symbols=lay_out(notes, measures, performance.parts, onset_s, accents, spelled.manner.ornaments, held),
         time_signatures=grid.time_signatures,
         keys=spelled.keys,
         clefs=clefs,

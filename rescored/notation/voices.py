@@ -31,12 +31,14 @@ from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
 from .layout import SHORTEST, ruler
+from .measures import lay_measures, signature_at
 from .ornaments import sounding_until
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for which a program holds a note
 MACHINE_NOTES = 12  # fewer tell nothing
 MACHINE_QL = 0.01  # so near is a length that no one measured with his fingers
+NEVER = 2**62  # ticks
 EIGHTH_QL = 0.5
 EIGHTH = PER_QUARTER // 2  # ... in ticks
 BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
@@ -73,7 +75,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=6)
+@stage(version=7)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -82,18 +84,32 @@ def find_voices(
 
     Notes of one voice that begin together end together, and a voice never overlaps itself; a second
     voice is opened only where notes of different length sound at once. Grace notes have no length
-    and take staff and voice of the note that they adorn.
+    and take staff and voice of the note that they adorn. What is held on at the end of the music lasts
+    until the end of the measure that the last note begins in.
     """
     result: list[VoicedNote] = []
+    close = _close(staved.notes, grid) if settings.fermata else NEVER
     for part in performance.parts:
         notes = [n for n in staved.notes if n.part == part.id]
         if part.percussion:
             result += voice_drums(notes, grid)
             continue
         main = [n for n in notes if not n.grace]
-        voiced = _voiced(main, grid, settings, _sounding_s(performance, staved.manner), wishes) if main else []
+        sounding_s = _sounding_s(performance, staved.manner)
+        voiced = _voiced(main, grid, settings, sounding_s, wishes, close) if main else []
         result += voiced + _adorning([n for n in notes if n.grace], voiced)
     return Voiced(tuple(sorted(result, key=lambda n: (n.onset_ql, n.pitch))), staved.manner)
+
+
+def _close(notes: Iterable[StaffNote], grid: BeatGrid) -> int:
+    """Where the music ends, in ticks: with the measure of the last onset, if a beat or more is left of it."""
+    onsets = [to_ticks(n.onset_ql) for n in notes if not n.grace]
+    if not onsets:
+        return NEVER
+    last = max(onsets)
+    measure = lay_measures(grid, min(onsets), last + 1)[-1]
+    end = to_ticks(measure.ql + measure.length_ql)
+    return end if end - last >= to_ticks(signature_at(grid, last).beat_ql) else NEVER
 
 
 def _with_voice(note: StaffNote, **new: object) -> VoicedNote:
@@ -115,15 +131,16 @@ def _sounding_s(performance: Performance, manner: Manner) -> dict[str, float]:
 
 
 def _voiced(
-    notes: list[StaffNote], grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float], wishes: Wishes
+    notes: list[StaffNote], grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float], wishes: Wishes,
+    close: int,
 ) -> list[VoicedNote]:
-    """The notes of one part, sorted by onset, with lengths and voices."""
+    """The notes of one part, sorted by onset, with lengths and voices; none is held beyond `close`, in ticks."""
     onset = np.array([to_ticks(n.onset_ql) for n in notes], dtype=np.int64)
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
     staff = np.array([n.staff for n in notes], dtype=np.int64)
     heard_s = np.array([sounding_s[n.id] for n in notes])
     held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
-    end = _likely_ends(notes, onset, pitch, staff, heard_s, held_s, grid, settings)
+    end = np.minimum(_likely_ends(notes, onset, pitch, staff, heard_s, held_s, grid, settings), close)
     if settings.fill_gaps_ql <= EIGHTH_QL:  # who wants longer rests filled wants no lengths as they were played
         exact = _exact_lengths(onset, np.array([n.release_ql for n in notes]) * PER_QUARTER - onset)
         end = np.where(exact > 0, np.minimum(onset + exact, _struck_again(onset, pitch)), end)
@@ -208,10 +225,10 @@ def _exact_lengths(onset: Ints, held: Floats) -> Ints:
 
 def _struck_again(onset: Ints, pitch: Ints) -> Ints:
     """When every note's key is struck anew, in ticks; far away where it is not. Sorted by onset."""
-    result = np.full(len(onset), 2**62, dtype=np.int64)
+    result = np.full(len(onset), NEVER, dtype=np.int64)
     upcoming: dict[int, tuple[int, int]] = {}  # of a pitch: its next onset, and the one after that is later
     for i in range(len(onset) - 1, -1, -1):
-        at, beyond = upcoming.get(int(pitch[i]), (2**62, 2**62))
+        at, beyond = upcoming.get(int(pitch[i]), (NEVER, NEVER))
         result[i] = at if at > onset[i] else beyond
         if at > onset[i]:
             upcoming[int(pitch[i])] = (int(onset[i]), at)

@@ -358,6 +358,8 @@ class _Writer:
             element.expressions.append(expressions.ArpeggioMark())
         if symbol.accent:
             element.articulations.append(articulations.Accent())
+        if symbol.fermata:
+            element.expressions.append(expressions.Fermata())
         return element
 
     def _head(self, written: WrittenNote, part: Part, symbol: Symbol, printed: bool) -> note.NotRest:
