@@ -1,4 +1,4 @@
-"""Marks beside the notes: clefs, octave lines, dynamics, accents, pedal, tempo; few, and only where due."""
+"""Marks beside the notes: clefs, octave lines, dynamics, accents, fermatas, pedal, tempo; few, and where due."""
 
 from dataclasses import replace
 from fractions import Fraction as F
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_notation import MELODY, grid_of, notate, play
 
-from rescored.music import PIANO, BeatGrid, Performance, Score, Span
+from rescored.music import NO_WISHES, PIANO, BeatGrid, Performance, Score, Span, Wishes
 from rescored.output.musicxml import to_musicxml
 
 MEASURES = 16
@@ -120,6 +120,33 @@ def test_a_melody_has_no_pedal():
     grid = grid_of("4/4", beats=9)
     played = play([(k, 1, 60 + k) for k in range(8)], grid, MELODY)
     assert not marks(notate(replace(played, pedal=(Span(1.0, 4.0),)), grid), "pedal")
+
+
+def ending(last_ql: float, changes=None, right: int = 72, wishes: Wishes = NO_WISHES) -> Score:
+    """Seven quarters over two halves a measure; the last notes, on the last beat but one of measure 2, are held."""
+    grid = grid_of("4/4", beats=17)
+    played = [(k, 1, right + (0, 2, 4, 5, 4, 2)[k]) for k in range(6)] + [(0, 2, 48), (2, 2, 43), (4, 2, 48)]
+    performance = play([*played, (6, last_ql, right), (6, last_ql, 48)], grid, PIANO)
+    return notate(performance, grid, changes, wishes)
+
+
+@pytest.mark.parametrize(("last_ql", "expected"), [(1.9, 0), (4.2, 2), (9.3, 2)])
+def test_a_last_chord_that_is_held_on_ends_with_its_measure_and_has_fermatas(last_ql, expected):
+    score = ending(last_ql)
+    assert [m.number for m in score.measures] == [1, 2]
+    assert {n.duration_ql for n in score.notes if n.onset_ql == 6} == {2}
+    held = [s for s in score.symbols if s.fermata]
+    assert len(held) == expected and {s.onset_ql for s in held} <= {6}
+    assert len({s.staff for s in held}) == expected
+    root = ElementTree.fromstring(to_musicxml(score).split("\n", 2)[2])
+    assert len(list(root.iter("fermata"))) == expected
+
+
+def test_what_is_held_on_is_written_as_played_on_request():
+    as_played = ending(9.3, {"voices.fermata": False})
+    assert len(as_played.measures) == 4 and not any(s.fermata for s in as_played.symbols)
+    wished = ending(9.3, wishes=Wishes(duration_ql={"n9": F(6), "n10": F(6)}))
+    assert {n.duration_ql for n in wished.notes if n.onset_ql == 6} == {6} and len(wished.measures) == 3
 
 
 def slowed(grid: BeatGrid, factor) -> BeatGrid:

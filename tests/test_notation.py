@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rescored.music import PIANO, BeatGrid, Note, Part, Performance, Score, Span, TimeSignature, Wishes
+from rescored.music import (
+    NO_WISHES,
+    PIANO,
+    BeatGrid,
+    Note,
+    Part,
+    Performance,
+    Score,
+    Span,
+    TimeSignature,
+    Wishes,
+)
 from rescored.notation.hands import split_hands
 from rescored.notation.layout import VALUES
 from rescored.notation.quantise import quantise
@@ -45,12 +56,14 @@ def play(
     return Performance(notes, (part,), duration_s=float(end.max()))
 
 
-def notate(performance: Performance, grid: BeatGrid, changes: dict[str, object] | None = None) -> Score:
+def notate(
+    performance: Performance, grid: BeatGrid, changes: dict[str, object] | None = None, wishes: Wishes = NO_WISHES
+) -> Score:
     chosen = Settings().changed(changes or {})
     placed = quantise(performance, grid, settings=chosen.quantise)
-    staved = split_hands(placed, performance, settings=chosen.hands)
-    voiced = find_voices(staved, grid, performance, settings=chosen.voices)
-    spelled = spell(voiced, grid, performance.parts, settings=chosen.spelling)
+    staved = split_hands(placed, performance, wishes, settings=chosen.hands)
+    voiced = find_voices(staved, grid, performance, wishes, settings=chosen.voices)
+    spelled = spell(voiced, grid, performance.parts, wishes, settings=chosen.spelling)
     return write_score(spelled, grid, performance, "", settings=chosen.score)
 
 

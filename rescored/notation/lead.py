@@ -37,7 +37,7 @@ def melody_part(score: Score) -> Part | None:
     return max(singers or lines or parts, key=lambda p: median(pitches[p.id]), default=None)
 
 
-@stage(version=1)
+@stage(version=2)
 def write_lead_sheet(score: Score, performance: Performance, *, report: Report = silent) -> Score:
     """The melody on one staff with the chord symbols above; of a part that plays chords, its highest notes.
 
@@ -52,9 +52,10 @@ def write_lead_sheet(score: Score, performance: Performance, *, report: Report =
     sign = next(c for c in score.clefs if (c.part, c.staff) == (part.id, 1))
     clef = sign if part.staves == 1 else Clef(part.id, 1, score.measures[0].ql, "G", 2)
     onset_s = {n.id: n.onset_s for n in performance.notes}
+    held = {n for s in score.symbols if s.fermata for n in s.notes}
     return replace(
-        score, parts=(staff,), notes=notes, symbols=lay_out(notes, score.measures, (staff,), onset_s), clefs=(clef,),
-        marks=(), shows_chords=True, unplayable=(), frets=())
+        score, parts=(staff,), notes=notes, clefs=(clef,), marks=(), shows_chords=True, unplayable=(), frets=(),
+        symbols=lay_out(notes, score.measures, (staff,), onset_s, held=held))
 
 
 def _as_melody(notes: Sequence[WrittenNote]) -> list[WrittenNote]:
