@@ -139,7 +139,7 @@ def test_a_last_chord_that_is_held_on_ends_with_its_measure_and_has_fermatas(las
     assert len(held) == expected and {s.onset_ql for s in held} <= {6}
     assert len({s.staff for s in held}) == expected
     root = ElementTree.fromstring(to_musicxml(score).split("\n", 2)[2])
-    assert len(list(root.iter("fermata"))) == expected
+    assert [e.get("type") for e in root.iter("fermata")] == expected * ["upright"]
 
 
 def test_what_is_held_on_is_written_as_played_on_request():

@@ -31,7 +31,7 @@ from .ticks import to_ticks
 NO_CHORDS = Chords(())
 
 
-@stage(version=11)
+@stage(version=12)
 def write_score(
     spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
     settings: ScoreSettings, report: Report = silent,

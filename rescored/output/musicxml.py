@@ -359,7 +359,9 @@ class _Writer:
         if symbol.accent:
             element.articulations.append(articulations.Accent())
         if symbol.fermata:
-            element.expressions.append(expressions.Fermata())
+            sign = expressions.Fermata()
+            sign.type = "upright"
+            element.expressions.append(sign)
         return element
 
     def _head(self, written: WrittenNote, part: Part, symbol: Symbol, printed: bool) -> note.NotRest:
