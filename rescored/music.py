@@ -8,7 +8,7 @@ Arrays are read-only. `onset_ql` counts from the start of measure 1; a pickup li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
@@ -181,6 +181,98 @@ class Heard:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TimeSignature:
+    """From this measure on; `ql` is where the measure begins."""
+
+    measure: int
+    ql: Fraction
+    numerator: int
+    denominator: int
+
+    def __post_init__(self) -> None:
+        if self.numerator < 1 or self.denominator not in (1, 2, 4, 8, 16, 32):
+            raise ValueError(f"{self.numerator}/{self.denominator} is no time signature")
+
+    @property
+    def measure_ql(self) -> Fraction:
+        """Length of a full measure."""
+        return Fraction(4 * self.numerator, self.denominator)
+
+    @property
+    def beat_ql(self) -> Fraction:
+        """Length of a beat: three eighths in 6/8, 9/8, 12/8; else one over the denominator."""
+        return Fraction(4, self.denominator) * (3 if self.compound else 1)
+
+    @property
+    def compound(self) -> bool:
+        """Whether the beat is divided in three by nature: 3/8, 6/8, 9/8, 12/8, 6/16 ..."""
+        return self.denominator >= 8 and self.numerator % 3 == 0
+
+    @classmethod
+    def of_length(cls, measure: int, ql: Fraction, length_ql: Fraction) -> TimeSignature:
+        """One for a single measure of this length, in 32nds: 1 quarter -> 1/4, 3 eighths -> 3/8."""
+        denominator = max(4, min(1 << ((length_ql / 4).denominator - 1).bit_length(), 32))
+        return cls(measure, ql, max(round(length_ql / 4 * denominator), 1), denominator)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignature:
+    """From this measure on: sharps (+) or flats (-)."""
+
+    measure: int
+    ql: Fraction
+    fifths: int
+    mode: Literal["major", "minor"]
+
+    @property
+    def name(self) -> str:
+        """Such as "C major" or "B♭ minor"."""
+        place = self.fifths + (1 if self.mode == "major" else 4)  # of the tonic in F C G D A E B
+        accidental = "♯" * max(place // 7, 0) + "♭" * max(-(place // 7), 0)
+        return f"{'FCGDAEB'[place % 7]}{accidental} {self.mode}"
+
+    def transposed(self, semitones: int) -> KeySignature:
+        """The key so much higher, with six signs at most."""
+        return replace(self, fifths=(self.fifths + 7 * semitones + 5) % 12 - 5)
+
+
+@dataclass(frozen=True)
+class StatedMetre:
+    """What a MIDI file says of its own metre; whether its notes keep to it is another question.
+
+    `times_s` and `ql`, n >= 2 of each, increase strictly: where the tempo changes, in seconds and in quarters from
+    the begin of the file. Measures and places of the signatures count from there, too.
+    """
+
+    times_s: tuple[float, ...]
+    ql: tuple[float, ...]
+    division: int  # ticks a quarter: how fine the file's clock is
+    time_signatures: tuple[TimeSignature, ...] = ()
+    keys: tuple[KeySignature, ...] = ()
+
+    def __post_init__(self) -> None:
+        times_s, ql = self.knots
+        if times_s.shape != ql.shape or len(ql) < 2 or (np.diff(times_s) <= 0).any() or (np.diff(ql) <= 0).any():
+            raise ValueError("a tempo map must increase strictly")
+        if self.division < 1:
+            raise ValueError(f"{self.division} ticks a quarter")
+
+    @cached_property
+    def knots(self) -> tuple[Floats, Floats]:
+        """`times_s` and `ql` as arrays."""
+        return np.array(self.times_s, dtype=np.float64), np.array(self.ql, dtype=np.float64)
+
+    def ql_at(self, seconds: Floats) -> Floats:
+        """Quarters from the begin of the file at a time; on beyond the ends."""
+        return _line(*self.knots, seconds)
+
+    def seconds_at(self, ql: Floats) -> Floats:
+        """Time at a place; inverse of `ql_at`."""
+        times_s, places = self.knots
+        return _line(places, times_s, ql)
+
+
 @dataclass(frozen=True)
 class Performance:
     """All that notation needs and nothing else; a MIDI file gives it too.
@@ -195,6 +287,7 @@ class Performance:
     candidates: tuple[Note, ...] = ()
     duration_s: float = 0.0
     warnings: tuple[str, ...] = ()
+    stated: StatedMetre | None = None
 
     def __post_init__(self) -> None:
         if len({n.id for n in self.notes}) != len(self.notes):
@@ -361,35 +454,6 @@ class Edited:
 # ---------------------------------------------------------------- the map between the two
 
 
-@dataclass(frozen=True, slots=True)
-class TimeSignature:
-    """From this measure on; `ql` is where the measure begins."""
-
-    measure: int
-    ql: Fraction
-    numerator: int
-    denominator: int
-
-    def __post_init__(self) -> None:
-        if self.numerator < 1 or self.denominator not in (1, 2, 4, 8, 16, 32):
-            raise ValueError(f"{self.numerator}/{self.denominator} is no time signature")
-
-    @property
-    def measure_ql(self) -> Fraction:
-        """Length of a full measure."""
-        return Fraction(4 * self.numerator, self.denominator)
-
-    @property
-    def beat_ql(self) -> Fraction:
-        """Length of a beat: three eighths in 6/8, 9/8, 12/8; else one over the denominator."""
-        return Fraction(4, self.denominator) * (3 if self.compound else 1)
-
-    @property
-    def compound(self) -> bool:
-        """Whether the beat is divided in three by nature: 3/8, 6/8, 9/8, 12/8, 6/16 ..."""
-        return self.denominator >= 8 and self.numerator % 3 == 0
-
-
 @dataclass(frozen=True, eq=False)
 class BeatGrid:
     """Beats: times, places in the score, and the metre. Maps seconds <-> quarter lengths.
@@ -405,6 +469,8 @@ class BeatGrid:
     beat: Ints
     time_signatures: tuple[TimeSignature, ...]
     confidence: Floats = field(default_factory=lambda: np.zeros(0))  # per beat, 0..1; may be empty
+    stated: bool = False  # whether these are the beats of `Performance.stated`
+    keys: tuple[KeySignature, ...] = ()  # that are stated with them
 
     def __post_init__(self) -> None:
         for name, dtype in (("times_s", np.float64), ("ql", np.float64), ("measure", np.int64),
@@ -515,23 +581,6 @@ class WrittenNote(VoicedNote):
     alter: int
     octave: int
     head: Literal["normal", "x", "circle-x", "diamond", "triangle"] = "normal"  # a drum's; step and octave: its place
-
-
-@dataclass(frozen=True, slots=True)
-class KeySignature:
-    """From this measure on: sharps (+) or flats (-)."""
-
-    measure: int
-    ql: Fraction
-    fifths: int
-    mode: Literal["major", "minor"]
-
-    @property
-    def name(self) -> str:
-        """Such as "C major" or "B♭ minor"."""
-        place = self.fifths + (1 if self.mode == "major" else 4)  # of the tonic in F C G D A E B
-        accidental = "♯" * max(place // 7, 0) + "♭" * max(-(place // 7), 0)
-        return f"{'FCGDAEB'[place % 7]}{accidental} {self.mode}"
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,9 @@ def notate_on(
     """Performed notes, or those that are `edited`, to a score on beats and measures that are known."""
     performance, wishes = (edited.performance, edited.wishes) if edited else (performance, NO_WISHES)
     performance = run(arrange, performance, settings=settings.score)
-    if settings.score.transpose % 12:  # the names that were wished for are those of other pitches
+    if settings.score.transpose % 12:  # the names that were wished for, and the keys, are those of other pitches
         wishes = replace(wishes, spelling={})
+        grid = replace(grid, keys=tuple(key.transposed(settings.score.transpose) for key in grid.keys))
     placed = run(quantise, performance, grid, settings=settings.quantise)
     staved = run(split_hands, placed, performance, wishes, settings=settings.hands)
     voiced = run(find_voices, staved, grid, performance, wishes, settings=settings.voices)

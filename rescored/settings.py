@@ -159,6 +159,9 @@ class MetreSettings(Section):
     time_signature: str = choice(
         "auto", "Time signature; 5/4, 6/4, 7/4 and 3/2 are only found where they are asked for", advanced=False,
         of=("auto", "2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8", "5/4", "6/4", "7/4", "3/2"))
+    file_beats: str = choice(
+        "auto", "The beats, measures and key that a MIDI file states; auto = they hold where its notes keep to them",
+        of=("auto", "never"))
     slowest_bpm: float = choice(20.0, "No beat slower than this", lo=10, hi=300, unit="BPM")
     fastest_bpm: float = choice(300.0, "No beat faster than this", lo=30, hi=600, unit="BPM")
     tempo_factor: str = choice("1", "Take the beats that were found twice or half as fast", of=("1/2", "1", "2"))

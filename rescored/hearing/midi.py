@@ -7,17 +7,32 @@ one can see that a file is absurd.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..music import PIANO, Floats, Note, Part, Performance, Recording, Span
+from ..music import (
+    PIANO,
+    Floats,
+    KeySignature,
+    Note,
+    Part,
+    Performance,
+    Recording,
+    Span,
+    StatedMetre,
+    TimeSignature,
+)
 from ..settings import NoteSettings
 from ..stage import Report, silent, stage
 from .sources import short_name
@@ -26,6 +41,10 @@ MAX_MB = 20
 MAX_NOTES = 200_000
 MAX_EVENTS = 2_000_000
 MAX_HOURS = 4
+MAX_TEMPI = 20_000  # a map of more changes is no metre that anyone set
+MAX_QL = 200_000  # nor is one of more quarters
+LONGEST_QL, MOST_BEATS = 32, 64  # of a measure that is read
+_UNIT_QL = Fraction(1, 8)  # signatures change on 32nds: those that lie elsewhere are slips of the program
 SHORTEST_S = 0.01  # also: no key is struck again sooner than this, so two such notes are one
 _DRUM_CHANNEL = 9
 _SUSTAIN = 64  # number of the controller, and the value from which on the pedal is down
@@ -33,7 +52,7 @@ _KEYBOARDS = frozenset({*range(9), *range(16, 22), 46})  # pianos to celesta, or
 _EXPORT = "Export the MIDI file again."
 
 
-@stage(version=2)
+@stage(version=3)
 def read_midi(
     recording: Recording, passage_s: tuple[float, float] = (0.0, 0.0), *,
     settings: NoteSettings, report: Report = silent,
@@ -44,7 +63,8 @@ def read_midi(
     track and program is a part, except that the tracks of one keyboard instrument are its two hands.
     Unless a whole "band" is wanted, or there is nothing else, drums are left out, with a warning.
     `passage_s` (begin, end; 0 = open) keeps the notes that begin in it, at their own times. Notes end where
-    the key is let go; the sustain pedal is in `Performance.pedal`. A key struck again while it sounds ends
+    the key is let go; the sustain pedal is in `Performance.pedal`, and what the file says of its metre in
+    `Performance.stated`. A key struck again while it sounds ends
     its first note; stuck notes end with their track. A file that is cut off is read as far as it goes, with
     a warning.
 
@@ -84,7 +104,8 @@ def read_midi(
         warnings.append("The drums of the MIDI file were left out.")
     return Performance(
         notes=tuple(replace(note, id=f"n{i}") for i, note in enumerate(notes, 1)), parts=parts,
-        pedal=_pedal(song, begin_s, duration_s), duration_s=duration_s, warnings=tuple(warnings))
+        pedal=_pedal(song, begin_s, duration_s), duration_s=duration_s, warnings=tuple(warnings),
+        stated=_stated(song))
 
 
 # ---------------------------------------------------------------- players and their notes
@@ -167,6 +188,63 @@ def _pedal(song: _Song, begin_s: float, end_s: float) -> tuple[Span, ...]:
     return tuple(united)
 
 
+# ---------------------------------------------------------------- tempo map and signatures
+
+
+def _stated(song: _Song) -> StatedMetre | None:
+    """The file's tempo map and signatures as far as its notes go; None where they cannot be those of music."""
+    end = max(t.off for t in song.tones) + 1
+    if song.division < 0 or end > MAX_QL * song.division:
+        return None
+    changes = [(tick, tempo) for tick, tempo in song.tempo_changes if tick < end]
+    changes = [c for before, c in pairwise([(0, -1), *changes]) if c[1] != before[1]]
+    if len(changes) > MAX_TEMPI or not all(tempo for _, tempo in changes):
+        return None
+    ticks = [*(tick for tick, _ in changes), end]
+    times_s = song.seconds(ticks)
+    if (np.diff(times_s) <= 0).any():
+        return None
+    signatures = _time_signatures(song, end)
+    return StatedMetre(
+        tuple(times_s.tolist()), tuple(tick / song.division for tick in ticks), song.division, signatures,
+        _keys(song, end, signatures))
+
+
+def _place(song: _Song, tick: int) -> Fraction:
+    return round(Fraction(tick, song.division) / _UNIT_QL) * _UNIT_QL
+
+
+def _time_signatures(song: _Song, end: int) -> tuple[TimeSignature, ...]:
+    """Those that can be written, where they differ from the one before."""
+    stated: dict[Fraction, tuple[int, int]] = {}
+    for tick, numerator, power in sorted(song.time_signatures, key=lambda s: s[0]):
+        while power > 5 and numerator % 2 == 0 and numerator:
+            numerator, power = numerator // 2, power - 1
+        length_ql = Fraction(4 * numerator, 1 << min(power, 5))
+        if tick < end and power <= 5 and 1 <= numerator <= MOST_BEATS and length_ql <= LONGEST_QL:
+            stated[_place(song, tick)] = numerator, 1 << power
+    result: list[TimeSignature] = []
+    for ql, (numerator, denominator) in stated.items():
+        last = result[-1] if result else None
+        if last and (last.numerator, last.denominator) == (numerator, denominator):
+            continue
+        result.append(TimeSignature(_measure(result, ql), ql, numerator, denominator))
+    return tuple(result)
+
+
+def _keys(song: _Song, end: int, signatures: Sequence[TimeSignature]) -> tuple[KeySignature, ...]:
+    stated = {_place(song, tick): (fifths, minor) for tick, fifths, minor in sorted(song.keys, key=lambda k: k[0])
+              if tick < end and abs(fifths) <= 7}
+    return tuple(KeySignature(_measure(signatures, ql), ql, fifths, "minor" if minor == 1 else "major")
+                 for ql, (fifths, minor) in stated.items())
+
+
+def _measure(signatures: Sequence[TimeSignature], ql: Fraction) -> int:
+    """Number of the measure that begins at a place, or next after it, under the signatures up to there."""
+    now = next((s for s in reversed(signatures) if s.ql <= ql), TimeSignature(1, Fraction(0), 4, 4))
+    return now.measure + math.ceil((ql - now.ql) / now.measure_ql)
+
+
 # ---------------------------------------------------------------- the file
 
 
@@ -193,11 +271,18 @@ class _Song:
 
     division: int
     tempi: list[tuple[int, int]] = field(default_factory=list)  # tick, microseconds a quarter
+    time_signatures: list[tuple[int, int, int]] = field(default_factory=list)  # tick, numerator, power of 2 below it
+    keys: list[tuple[int, int, int]] = field(default_factory=list)  # tick, fifths, 1 = minor
     tones: list[_Tone] = field(default_factory=list)
     pedals: list[tuple[int, int, bool]] = field(default_factory=list)  # tick, channel, down
     programs: dict[int, int] = field(default_factory=dict)  # channel -> the last one asked for
     damaged: bool = False
     events: int = 0
+
+    @cached_property
+    def tempo_changes(self) -> list[tuple[int, int]]:
+        """Tick and microseconds a quarter from there on, in order, from tick 0."""
+        return list(dict(sorted([(0, 500_000), *self.tempi], key=lambda t: t[0])).items())
 
     def seconds(self, ticks: Iterable[int]) -> Floats:
         """Times of ticks."""
@@ -205,9 +290,8 @@ class _Song:
         if self.division < 0:  # SMPTE: frames a second (29 stands for 29.97) and ticks a frame
             frames = -(self.division >> 8)
             return at / ((30000 / 1001 if frames == 29 else frames) * (self.division & 0xFF))
-        changes = dict(sorted([(0, 500_000), *self.tempi], key=lambda t: t[0]))
-        starts = np.array(list(changes), dtype=np.float64)
-        tick_s = np.array(list(changes.values())) / 1e6 / self.division
+        starts, tempi = np.array(self.tempo_changes, dtype=np.float64).T
+        tick_s = tempi / 1e6 / self.division
         starts_s = np.concatenate([[0.0], np.cumsum(np.diff(starts) * tick_s[:-1])])
         k = np.searchsorted(starts, at, side="right") - 1
         return np.asarray(starts_s[k] + (at - starts[k]) * tick_s[k], dtype=np.float64)
@@ -281,6 +365,10 @@ def _read_track(data: bytes, track: int, song: _Song, name: str) -> bool:
                     break
                 if kind == 0x51 and size == 3:
                     song.tempi.append((tick, int.from_bytes(data[i : i + 3], "big")))
+                elif kind == 0x58 and size >= 2:
+                    song.time_signatures.append((tick, data[i], data[i + 1]))
+                elif kind == 0x59 and size == 2:
+                    song.keys.append((tick, (data[i] ^ 0x80) - 0x80, data[i + 1]))
                 i += size
             elif status in (0xF0, 0xF7):  # system exclusive
                 size = number()

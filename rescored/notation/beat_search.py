@@ -100,6 +100,12 @@ def read_as(tempo: Floats, metres: tuple[str, ...]) -> Floats:
     return np.stack([tempo[:, columns].max(axis=1) for columns in like], axis=1)
 
 
+def nearest(times_s: Floats, at_s: Floats) -> Ints:
+    """Indices of the onsets, two or more, that are closest to some times; of two as close the earlier."""
+    k = np.clip(np.searchsorted(times_s, at_s), 1, len(times_s) - 1)
+    return np.asarray(k - (np.abs(times_s[k - 1] - at_s) <= np.abs(times_s[k] - at_s)))
+
+
 class _States(NamedTuple):
     """A state is a place in the measure of a metre. `metre`, `place`: of every state; of every metre its `beats`,
     the state of its downbeat (`first`), and whether its beats divide in three (`compound`)."""

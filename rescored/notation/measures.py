@@ -23,8 +23,8 @@ def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
     """Measures from the grid's first beat on, or `begin` if that is earlier, until `end` (ticks).
 
     They begin at the grid's downbeats and go on beyond them as the time signature says. The first
-    may be short, a pickup that begins on a beat, and is left out where `begin`, the first note's place, comes
-    after it; the last is full.
+    may be short, a pickup that begins on a beat or where the grid does, and is left out where `begin`, the first
+    note's place, comes after it; the last is full.
     """
     first = begin
     ticks = beat_ticks(grid)
@@ -38,7 +38,7 @@ def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
     begin = min(begin, int(ticks[0]))
     while starts[0] > begin:
         beat = to_ticks(signature_at(grid, begin).beat_ql)
-        needed = -(-(starts[0] - begin) // beat) * beat
+        needed = starts[0] - begin if begin == ticks[0] else -(-(starts[0] - begin) // beat) * beat
         starts.insert(0, starts[0] - min(needed, _length(grid, begin)))
         numbers.insert(0, numbers[0] - 1)
     while len(starts) > 1 and numbers[0] < 1 and starts[1] <= first:

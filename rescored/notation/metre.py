@@ -3,7 +3,8 @@
 Three steps: features of every onset (rhythm_features), a small network's reading of them in several
 measures of context (rhythm_net), and an exact search that makes one consistent grid of it
 (beat_search). Drums (drum_beats) and the sound add what they know; what the user says about metre and
-tempo limits or steers the search.
+tempo limits or steers the search. Beats, and mostly measures, that a MIDI file states hold where its notes
+keep to them (own_beats).
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
-from .beat_search import ALL_METRES, BEATS, Evidence, Path, SearchWeights, read_as, search
+from .beat_search import ALL_METRES, BEATS, Evidence, Path, SearchWeights, nearest, read_as, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
+from .own_beats import holds, own_metre, with_keys
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 
@@ -33,6 +35,7 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
+LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
@@ -41,11 +44,12 @@ LATE_S = 60.0  # no place that the user points at is later than this after the l
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=8)
+@stage(version=9)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
-    `confidence` is the network's probability for each beat of the path that was chosen.
+    They are those that a MIDI file states, where its notes keep to them. Else `confidence` is the network's
+    probability for each beat of the path that was chosen.
     """
     sounding = _pitched(performance)
     onsets_s = performance.onsets_s[sounding]
@@ -62,25 +66,36 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     evidence = _with_drums(evidence, hear_drums(performance))
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
+    longest = 60.0 / settings.slowest_bpm
+    shortest = min(60.0 / settings.fastest_bpm, longest / 1.15)  # a range that leaves room for rubato
+    near_s = NEAR_S
+    own = own_metre(performance, evidence, settings)
+    if own is not None and own.grid is not None and own.sure:
+        return own.grid
+    if own is not None:
+        step_s = float(np.median(np.diff(own.times_s)))
+        shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
+        heard, evidence = evidence, _at_beats(evidence, own.times_s)
     if taps_s:
         evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
-        evidence, k = _with_onset(evidence, settings.beat_one_s, NEAR_S)
+        evidence, k = _with_onset(evidence, settings.beat_one_s, near_s)
         evidence.position[k] = (SURE, SURE, 0.0)
     report(0.5, "finding beats and measures")
     metres = METRES if settings.time_signature == "auto" else (settings.time_signature,)
-    longest = 60.0 / settings.slowest_bpm
-    shortest = min(60.0 / settings.fastest_bpm, longest / 1.15)  # a range that leaves room for rubato
     # who says where one measure begins means all of them
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
     path = search(evidence, metres, shortest, longest, weights)
+    if own is not None and own.grid is not None and holds(own.grid, heard, path):
+        return own.grid
     if len(path.times_s) < 2:
         return _steady_grid(performance, settings)
     if settings.tempo_factor != "1":
         evidence = (_twice if settings.tempo_factor == "2" else _half)(path, evidence)
-        path = search(evidence, metres, 0.6 * float(np.median(np.diff(evidence.times_s))), 60.0, weights)
+        path = search(evidence, metres, 0.6 * float(np.median(np.diff(evidence.times_s))), LONGEST_S, weights)
     first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
-    return _grid(path, _confidence(path, evidence), first, last)
+    grid = _grid(path, _confidence(path, evidence), first, last)
+    return grid if own is None else with_keys(grid, own.stated)
 
 
 def _pitched(performance: Performance) -> Ints:
@@ -111,7 +126,7 @@ def _with_drums(evidence: Evidence, drums: DrumBeats) -> Evidence:
     times = np.insert(evidence.times_s, at, drums.times_s[alone])
     position = np.insert(evidence.position, at, 0.0, axis=0)
     tempo = np.insert(evidence.tempo, at, evidence.tempo[np.minimum(at, len(evidence.tempo) - 1)], axis=0)
-    k = _nearest(times, drums.times_s)
+    k = nearest(times, drums.times_s)
     np.add.at(position[:, 1], k, PLACES * drums.beat)
     np.add.at(position[:, 2], k, PLACES * drums.downbeat)
     return Evidence(times, position, tempo)
@@ -130,12 +145,6 @@ def _with_sound(evidence: Evidence, pulse: Pulse, weight: float) -> Evidence:
         odds = np.log(active / (1.0 - active))
         position[:, columns] += 0.5 * weight * np.clip(odds - np.median(odds), -3.0, 3.0)[:, None]
     return replace(evidence, position=position)
-
-
-def _nearest(times_s: Floats, at_s: Floats) -> Ints:
-    """Indices of the onsets, two or more, that are closest to some times; of two as close the earlier."""
-    k = np.clip(np.searchsorted(times_s, at_s), 1, len(times_s) - 1)
-    return np.asarray(k - (np.abs(times_s[k - 1] - at_s) <= np.abs(times_s[k] - at_s)))
 
 
 def _with_onset(evidence: Evidence, at_s: float, near_s: float) -> tuple[Evidence, int]:
@@ -189,14 +198,21 @@ def _with_taps(evidence: Evidence, taps_s: list[float]) -> Evidence:
     return replace(evidence, tempo=evidence.tempo - TAPPED * np.maximum(off - 0.3, 0.0))
 
 
-def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
-    """Evidence at given beats, all of which count; the tempo is read `octaves` faster."""
-    k = _nearest(evidence.times_s, times)
+def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
+    """Evidence at given beats, all of which count."""
+    k = nearest(evidence.times_s, times)
     position = np.where((np.abs(evidence.times_s[k] - times) < NEAR_S)[:, None], evidence.position[k], np.log(1 / 3))
     position[:, 0] = SURE
+    return Evidence(times, position, evidence.tempo[k])
+
+
+def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
+    """Evidence at given beats, all of which count; the tempo is read `octaves` faster."""
+    evidence = _at_beats(evidence, times)
+    position, tempo = evidence.position, evidence.tempo
     was_down = np.isin(times, path.times_s[path.place == 0])
     position[was_down, 2] += 2.0
-    tempo = np.roll(evidence.tempo[k], -4 * octaves, axis=2)  # four columns are an octave
+    tempo = np.roll(tempo, -4 * octaves, axis=2)  # four columns are an octave
     for column in METRES:  # the metre that was found stays likelier
         s = METRES.index(column)
         tempo[:, s] += 0.0 if s == np.bincount(path.metre).argmax() else -3.0
@@ -207,7 +223,7 @@ def _twice(path: Path, evidence: Evidence) -> Evidence:
     """A beat between each two that were found, on an onset if one is near the middle."""
     times = path.times_s
     middle, step = (times[1:] + times[:-1]) / 2.0, np.diff(times)
-    k = _nearest(evidence.times_s, middle)
+    k = nearest(evidence.times_s, middle)
     middle = np.where(np.abs(evidence.times_s[k] - middle) < 0.12 * step, evidence.times_s[k], middle)
     return _beats_only(path, evidence, np.sort(np.concatenate([times, middle])), 1)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..music import BeatGrid, Floats, Ints, Manner, Note, Ornament, Performance, Placed, PlacedNote
+from ..music import BeatGrid, Floats, Ints, Manner, Note, Ornament, Performance, Placed, PlacedNote, StatedMetre
 from ..settings import QuantiseSettings
 from ..stage import Report, silent, stage
 from .clusters import cluster, cluster_times
@@ -82,7 +82,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=7)
+@stage(version=8)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -111,7 +111,10 @@ def quantise(
     of_note = struck_together(performance, cluster(performance.onsets_s), grid)
     times_s = cluster_times(performance.onsets_s, of_note)
     beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
-    steady_s = _steadied(times_s, beats_s, ticks)
+    if grid.stated and performance.stated:
+        steady_s = _stated(times_s, beats_s, performance.stated)
+    else:
+        steady_s = _steadied(times_s, beats_s, ticks)
     place = _places(steady_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
     grace = _ornaments(performance, of_note, times_s, place)
     onset_ticks = place[of_note]
@@ -171,6 +174,11 @@ def _steadied(times_s: Floats, beats_s: Floats, ticks: Ints) -> Floats:
     part = x * (a + x * ((3 - 2 * a - b) + x * (a + b - 2)))
     within = (x > 0) & (x < 1)
     return np.where(within, beats_s[k] + (SMOOTH * part + (1 - SMOOTH) * x) * length_s[k], times_s)
+
+
+def _stated(times_s: Floats, beats_s: Floats, stated: StatedMetre) -> Floats:
+    """The same, where a file states how the tempo changes within beats."""
+    return np.interp(stated.ql_at(times_s), stated.ql_at(beats_s), beats_s)
 
 
 def _repeats(performance: Performance, of_note: Ints) -> NDArray[np.bool_]:

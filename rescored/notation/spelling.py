@@ -7,13 +7,28 @@ tonic. The key fixes the letters of the tonics.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import groupby
 
 import numpy as np
 
-from ..music import NO_WISHES, BeatGrid, Ints, KeySignature, Part, Spelled, Voiced, VoicedNote, Wishes, WrittenNote
+from ..music import (
+    NO_WISHES,
+    BeatGrid,
+    Floats,
+    Ints,
+    KeySignature,
+    Measure,
+    Part,
+    Spelled,
+    Voiced,
+    VoicedNote,
+    Wishes,
+    WrittenNote,
+)
 from ..settings import SpellingSettings
 from ..stage import Report, silent, stage
 from .drums import name_drum
@@ -26,18 +41,21 @@ NATURAL = np.array([0, 2, 4, 5, 7, 9, 11])  # pitch classes of the letters
 DEGREE = np.array([0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6])  # letters up from the tonic, by semitones (ps13s1)
 LASTING, REMOTE = 8, 3  # measures and accidentals from which on a change of key changes the signature
 SIGNATURE_CHANGE, KEY_CHANGE = 45.0, 6.0  # costs, see follow_keys
+CONTRADICTED = 0.15  # share of the sound that a stated key leaves out and another would not
+CONTRADICTED_C = 0.01  # ... if it is C: programs write that, too, when they know of no key
 BEFORE, AFTER = 10, 42  # notes around a note that decide on its letter (ps13s1)
 
 
-@stage(version=3)
+@stage(version=4)
 def spell(
     voiced: Voiced, grid: BeatGrid, parts: tuple[Part, ...] = (), wishes: Wishes = NO_WISHES, *,
     settings: SpellingSettings, report: Report = silent,
 ) -> Spelled:
     """Step, alteration and octave for every note, and the key signatures.
 
-    The key is the one that holds for most measures; the signature changes only for long and remote ones. Names
-    follow the passing keys, written the way that lies nearest to the signature on the line of fifths.
+    The key is the one that holds for most measures; the signature changes only for long and remote ones, or as a
+    MIDI file states (`BeatGrid.keys`). Names follow the passing keys, written the way that lies nearest to the
+    signature on the line of fifths.
     """
     places = [to_ticks(n.onset_ql) for n in voiced.notes]
     measures = lay_measures(grid, min(places, default=0), max(places, default=0) + 1)
@@ -57,6 +75,8 @@ def spell(
         home = (fifths, mode_of(fifths, pitch, weight))
         passing = follow_keys(heard, home, KEY_CHANGE)
         signatures = [home] * len(measures)
+    elif signatures := _stated(grid.keys, measures, heard):
+        passing = follow_keys(heard, signatures[0], KEY_CHANGE)
     else:
         passing = follow_keys(heard, find_key(pitch, weight), KEY_CHANGE)
         home = _longest(passing)
@@ -73,6 +93,26 @@ def spell(
         tuple(KeySignature(measures[k].number, measures[k].ql, *signatures[k]) for k in changes),
         voiced.manner,
     )
+
+
+def _stated(keys: Sequence[KeySignature], measures: Sequence[Measure], heard: Floats) -> list[tuple[int, Mode]]:
+    """The keys of the measures that a file states, unless its notes speak against them: none then. Modes are
+    found, since most programs say major."""
+    if not keys:
+        return []
+    starts = [key.ql for key in keys]
+    of_measure = [keys[max(bisect_right(starts, m.ql) - 1, 0)].fifths for m in measures]
+    scales = {f: [(7 * (f + k)) % 12 for k in range(-1, 6)] for f in range(-7, 8)}
+    own = sum(heard[m, scales[f]].sum() for m, f in enumerate(of_measure))
+    best = max(heard[:, scale].sum() for scale in scales.values())
+    doubt = CONTRADICTED if any(of_measure) else CONTRADICTED_C
+    if own < best - doubt * heard.sum():
+        return []
+    result: list[tuple[int, Mode]] = []
+    for fifths, run in groupby(range(len(measures)), key=lambda m: of_measure[m]):
+        ms = list(run)
+        result += [(fifths, mode_of(fifths, np.arange(12), heard[ms].sum(axis=0)))] * len(ms)
+    return result
 
 
 def _longest(path: list[tuple[int, Mode]]) -> tuple[int, Mode]:

@@ -14,7 +14,9 @@
     beats            time_s ql measure beat, and "bar", the same as measure
     time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
     tempi            ql bpm beat_ql text; chords: ql symbol
-    performance      parts pedal pulse candidates duration_s warnings; grid: confidence of each beat
+    performance      parts pedal pulse candidates duration_s warnings; stated: what a MIDI file says of its metre, its
+                     tempo map as times_s and ql from the file's begin; grid: confidence of each
+                     beat, and whether they are the stated ones
     lead_sheet       whether song.lead.musicxml is beside it
     score            title composer parts measures symbols clefs marks time_signatures: all that is drawn
 
@@ -72,6 +74,7 @@ EDITS: dict[str, type[Edit]] = {
 _NAMES = {kind: name for name, kind in EDITS.items()}
 FORMAT = 1  # raised whenever an older reader would misunderstand what is written
 _FINEST = 5040
+_SAME = ("parts", "pedal", "pulse", "stated")  # of a performance, before and after corrections
 MAX_NOTES, MAX_S, MAX_QL, MAX_PARTS = 400_000, 5 * 3600.0, 500_000, 200  # of a file that is read
 _BEATS = tuple(Fraction(2**k) * dots for k in range(-2, 3) for dots in (1, Fraction(3, 2)))
 
@@ -96,7 +99,7 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
         "readability": readability(score).as_dict(),
         "unwritten": [_plain(n) for n in performance.notes if n.id not in score.note],
         "edits": edits_to_json(transcription.edits),
-        "heard": None if heard is None else _plain(heard, but=("parts", "pedal", "pulse")),
+        "heard": None if heard is None else _plain(heard, but=_SAME),
         "beats": [
             {"time_s": time_s, "ql": ql, "measure": measure, "bar": measure, "beat": beat}
             for time_s, ql, measure, beat in zip(
@@ -108,7 +111,7 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
         "chords": _plain(score.chords),
         "lead_sheet": transcription.lead is not None,
         "performance": _plain(performance, but=("notes",)),
-        "grid": {"confidence": grid.confidence.tolist()},
+        "grid": {"confidence": grid.confidence.tolist(), "stated": grid.stated},
         "score": _plain(score, but=("notes", "keys", "tempi", "chords")),
     }
 
@@ -133,12 +136,12 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
     grid = BeatGrid(
         beats["time_s"], beats["ql"], beats["measure"], beats["beat"],
         _typed(data["time_signatures"], tuple[TimeSignature, ...]),
-        np.array(_typed(data["grid"]["confidence"], tuple[float, ...])))
+        np.array(_typed(data["grid"]["confidence"], tuple[float, ...])), _typed(data["grid"].get("stated", False), bool))
     notes = _typed(data["notes"], tuple[Note, ...]) + _typed(data["unwritten"], tuple[Note, ...])
     performance = dataclasses.replace(_typed({**data["performance"], "notes": []}, Performance), notes=notes)
     heard = data.get("heard")
     if heard is not None:
-        same = {name: data["performance"][name] for name in ("parts", "pedal", "pulse")}
+        same = {name: data["performance"][name] for name in _SAME if name in data["performance"]}
         heard = _typed({**heard, **same}, Performance)
     written = [{**n, "pitch": n.get("written_pitch", n["pitch"])} for n in data["notes"]]
     score = _typed({**data["score"], "notes": written, "keys": data["keys"], "tempi": data["tempi"],
@@ -163,6 +166,10 @@ def _check(performance: Performance) -> None:
     sane &= all(n.onset_s >= 0 and n.offset_s <= MAX_S and 0 <= n.confidence <= 1 for n in notes)
     sane &= all(0 <= s.start_s <= s.end_s <= MAX_S for s in performance.pedal)
     sane &= pulse is None or (0 < pulse.rate_hz <= 1000 and len(pulse.beat) <= MAX_S * pulse.rate_hz)
+    if stated := performance.stated:
+        sane &= len(stated.ql) <= MAX_NOTES and max(map(abs, (*stated.ql, *stated.times_s))) <= MAX_QL
+        sane &= all(0 <= s.ql <= MAX_QL and s.numerator <= MAX_PARTS for s in stated.time_signatures)
+        sane &= all(0 <= k.ql <= MAX_QL and abs(k.fifths) <= 7 for k in stated.keys)
     sane &= len({p.id for p in performance.parts}) == len(performance.parts) <= MAX_PARTS
     sane &= all(re.fullmatch(r"[\w-]{1,60}", p.id) and p.staves in (1, 2) and 0 <= p.program <= 127
                 for p in performance.parts)

@@ -11,7 +11,7 @@ from fractions import Fraction
 import mido
 import numpy as np
 
-from ..music import BeatGrid, Floats, Part, Performance, Score
+from ..music import BeatGrid, Floats, KeySignature, Part, Performance, Score, TimeSignature
 
 TICKS_PER_QUARTER = 1920  # 0.5 ms at 62 BPM; many readers refuse more than 10 million ticks
 _LEAD_IN_UNIT = Fraction(1, 8)
@@ -111,14 +111,20 @@ def written_midi(score: Score) -> bytes:
         elif note.staccato:
             length /= 2
         notes[note.part].append((tick(begin), tick(begin + length), note.pitch, note.velocity))
+    conductor += [(tick(key.ql), 0, _key_signature(key)) for key in score.keys]
     return _file(conductor, score.parts, notes, [])
 
 
 def _signature(ql: Fraction) -> tuple[int, int]:
-    """A time signature for a bar of this length: 1 quarter -> 1/4, 3 eighths -> 3/8."""
-    whole = ql / 4
-    denominator = max(4, min(1 << (whole.denominator - 1).bit_length(), 64))
-    return max(round(whole * denominator), 1), denominator
+    """A time signature for a bar of this length."""
+    signature = TimeSignature.of_length(0, Fraction(0), ql)
+    return signature.numerator, signature.denominator
+
+
+def _key_signature(key: KeySignature) -> mido.MetaMessage:
+    """Its names are such as Bb and F#m."""
+    name = key.name.translate({ord("♯"): "#", ord("♭"): "b"}).replace(" major", "").replace(" minor", "m")
+    return mido.MetaMessage("key_signature", key=name)
 
 
 def _time_signature(numerator: int, denominator: int) -> mido.MetaMessage:

@@ -36,7 +36,8 @@ export function mount({ element }) {
     warnings.replaceChildren();
     const content = song?.content || {};
     if (content.keys) fact("Key", list(content.keys.map(keyName)));
-    if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)));
+    const byFile = content.grid?.stated && h("span", { class: "rs-key" }, " (the file's)");
+    if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)), byFile || "");
     const tempo = content.tempi?.[0];
     if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
     const measures = content.score?.measures || song?.measures || []; // before there is a score, those that the beats make
