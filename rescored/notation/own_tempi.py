@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
 
+import numpy as np
+
 from ..music import BeatGrid, Floats, Measure, StatedMetre, TempoMark
 
 SAME = 0.02  # share by which a tempo that comes back may differ
@@ -20,10 +22,10 @@ def stated_tempi(stated: StatedMetre, grid: BeatGrid, measures: Sequence[Measure
     """
     begin, end = float(measures[0].ql), float(measures[-1].ql + measures[-1].length_ql)
     times_s, places = stated.knots
-    at = grid.ql_at(times_s)
-    quarters_a_minute = 60.0 * (places[1:] - places[:-1]) / (times_s[1:] - times_s[:-1])
-    scale = (at[1:] - at[:-1]) / (places[1:] - places[:-1])  # other than 1 where the user has doubled the tempo
-    steps = _merged(at, quarters_a_minute * scale, begin, end)
+    of_beat = stated.ql_at(grid.times_s)
+    scale = (grid.ql[-1] - grid.ql[0]) / (of_beat[-1] - of_beat[0])  # other than 1 where the user halves the tempo
+    pace = 60.0 * scale * np.diff(places) / np.diff(times_s)
+    steps = _merged(np.interp(places, of_beat, grid.ql), pace, begin, end)
     full_ql = float(min(m.numerator * Fraction(4, m.denominator) for m in measures))
     standing = [b - a >= full_ql - 1e-3 for a, b, _ in steps]
     if sum(b - a for (a, b, _), firm in zip(steps, standing, strict=True) if firm) < FIRM * (end - begin):
@@ -36,7 +38,7 @@ def stated_tempi(stated: StatedMetre, grid: BeatGrid, measures: Sequence[Measure
             for k in ks:
                 a, _, pace = steps[k]
                 gradual = bool(marks) and marks[-1].text in ("rit.", "accel.")
-                if abs(pace / now - 1.0) > SAME if now else True:
+                if not now or abs(pace / now - 1.0) > SAME:
                     marks.append(_mark(grid, a, pace, "Swing" if swing and not marks else ""))
                 elif gradual:
                     marks.append(_mark(grid, a, pace, "a tempo"))
@@ -46,11 +48,13 @@ def stated_tempi(stated: StatedMetre, grid: BeatGrid, measures: Sequence[Measure
             fastest = max(steps[k][2] for k in ks)
             slower = now / slowest > fastest / now
             marks.append(_mark(grid, steps[ks[0]][0], slowest if slower else fastest, "rit." if slower else "accel."))
+    if marks and marks[0].ql > measures[0].ql:
+        marks.insert(0, _mark(grid, *steps[0][::2], ""))
     return marks
 
 
 def _merged(at: Floats, pace: Floats, begin: float, end: float) -> list[tuple[float, float, float]]:
-    """(from, until, quarters a minute) of the map between two places, equal neighbours in one; the last tempo goes on."""
+    """(from, until, quarters a minute) of the map between two places, equal neighbours in one; the last goes on."""
     result: list[tuple[float, float, float]] = []
     for k in range(len(pace)):
         a, b = max(float(at[k]), begin), min(float(at[k + 1]) if k + 1 < len(pace) else end, end)

@@ -14,6 +14,7 @@ from ..music import (
     Performance,
     Score,
     Spelled,
+    TempoMark,
     WrittenNote,
     renamed,
 )
@@ -24,6 +25,7 @@ from .confidence import with_confidence
 from .expression import accented, dynamics, held_on, tempo_marks
 from .layout import lay_out
 from .measures import lay_measures
+from .own_tempi import stated_tempi
 from .pedalling import pedal_marks
 from .tablature import find_frets
 from .ticks import to_ticks
@@ -56,7 +58,7 @@ def write_score(
         time_signatures=grid.time_signatures,
         keys=spelled.keys,
         clefs=clefs,
-        tempi=tempo_marks(grid, measures, swing=spelled.manner.swing > 0.5),
+        tempi=_tempi(performance, grid, measures, swing=spelled.manner.swing > 0.5),
         marks=_marks(notes, performance, grid, measures, clefs, settings),
         ornaments=spelled.manner.ornaments,
         chords=chords.symbols,
@@ -79,6 +81,13 @@ def _as_read(spelled: Spelled, parts: tuple[Part, ...]) -> tuple[WrittenNote, ..
             n = replace(n, step=step, alter=alter, octave=(n.pitch - part.transpose - alter) // 12 - 1)
         result.append(n)
     return tuple(result)
+
+
+def _tempi(
+    performance: Performance, grid: BeatGrid, measures: tuple[Measure, ...], *, swing: bool
+) -> tuple[TempoMark, ...]:
+    stated = stated_tempi(performance.stated, grid, measures, swing=swing) if grid.stated and performance.stated else []
+    return tuple(stated) or tempo_marks(grid, measures, swing)
 
 
 def _unplayable(notes: tuple[WrittenNote, ...], parts: tuple[Part, ...]) -> tuple[str, ...]:

@@ -136,7 +136,8 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
     grid = BeatGrid(
         beats["time_s"], beats["ql"], beats["measure"], beats["beat"],
         _typed(data["time_signatures"], tuple[TimeSignature, ...]),
-        np.array(_typed(data["grid"]["confidence"], tuple[float, ...])), _typed(data["grid"].get("stated", False), bool))
+        np.array(_typed(data["grid"]["confidence"], tuple[float, ...])),
+        _typed(data["grid"].get("stated", False), bool))
     notes = _typed(data["notes"], tuple[Note, ...]) + _typed(data["unwritten"], tuple[Note, ...])
     performance = dataclasses.replace(_typed({**data["performance"], "notes": []}, Performance), notes=notes)
     heard = data.get("heard")
