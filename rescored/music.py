@@ -288,6 +288,7 @@ class Performance:
     duration_s: float = 0.0
     warnings: tuple[str, ...] = ()
     stated: StatedMetre | None = None
+    hands: Mapping[str, int] = field(default_factory=dict)  # staff by note id, where a file has tracks for the hands
 
     def __post_init__(self) -> None:
         if len({n.id for n in self.notes}) != len(self.notes):

@@ -190,6 +190,9 @@ class HandSettings(Section):
     split: str = choice(
         "moving", "How a piano's notes are shared out: a split that moves with the hands, or a fixed pitch",
         of=("moving", "fixed"))
+    file_tracks: str = choice(
+        "auto", "The tracks of a MIDI file as its hands; auto = where a piano has two, one above the other",
+        of=("auto", "never"))
     fixed_pitch: int = choice(60, "Lowest MIDI pitch of the right hand when the split is fixed", lo=21, hi=108)
     split_curve: str = choice(
         "", "Lowest pitch of the right hand from time to time, as time:pitch ...; 0:60 30:55 glides from 60 at the "

@@ -1,6 +1,7 @@
 """MIDI files read as performances: what is in them, and what is wrong with them."""
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import mido
@@ -14,7 +15,9 @@ from rescored import InputError
 from rescored.hearing.midi import SHORTEST_S, read_midi
 from rescored.hearing.sources import open_source
 from rescored.music import PIANO, Recording, Span
-from rescored.settings import NoteSettings
+from rescored.pipeline import notate
+from rescored.settings import NoteSettings, Settings
+from rescored.stage import Runner
 
 BAND = NoteSettings(instruments="band", lowest=0, highest=127)
 PIANO_SETTINGS = NoteSettings(lowest=0, highest=127)
@@ -142,6 +145,53 @@ def test_drums_alone_are_kept(read, how):
     performance = read(midi(notes_track([(0, 10, 36, 99), (480, 10, 38, 99)], 9)), how)
     (part,) = performance.parts
     assert part.percussion and len(performance.notes) == 2 and performance.warnings == ()
+
+
+# ---------------------------------------------------------------- hands
+
+RIGHT = [(480 * k, 460, pitch, 80) for k, pitch in enumerate([55, 57, 59, 60, 62, 64, 65, 67] * 2)]
+LEFT = [(480 * k, 460, pitch, 80) for k, pitch in enumerate([43, 45, 54, 48, 50, 47, 63, 43] * 2)]
+
+
+@pytest.mark.parametrize("how", [BAND, PIANO_SETTINGS], ids=["band", "piano"])
+@pytest.mark.parametrize("hands", [
+    (notes_track(RIGHT), notes_track(LEFT)), (notes_track(LEFT), notes_track(RIGHT, 1)),
+    (notes_track([]), notes_track(RIGHT, 0, 0), notes_track(LEFT, 0, 0), notes_track([(0, 9, 36, 80)], 9)),
+], ids=["right first", "left first", "beside drums"])
+def test_two_tracks_of_a_piano_are_its_hands(read, hands, how):
+    performance = read(midi(*hands), how)
+    low, high = ({p for _, _, p, _ in notes} for notes in (LEFT, RIGHT))
+    if all(part.id == "piano" for part in performance.parts):
+        told = [(performance.hands[n.id], n.pitch in high, n.pitch in low) for n in performance.notes]
+        assert all(is_high if staff == 1 else is_low for staff, is_high, is_low in told)
+        assert sum(staff == 2 for staff, *_ in told) == len(LEFT)
+    else:
+        assert not performance.hands, "of several parts none is a piano alone"
+
+
+@pytest.mark.parametrize("tracks", [
+    (notes_track(RIGHT),), (notes_track(RIGHT), notes_track(LEFT), notes_track([(0, 9, 90, 64)], 1)),
+    (notes_track(RIGHT[:8] + [(3840 + on, *rest) for on, *rest in LEFT]),
+     notes_track(LEFT[:8] + [(3840 + on, *rest) for on, *rest in RIGHT])),
+    (notes_track(RIGHT, 0, 40), notes_track(LEFT, 1, 42)),
+], ids=["one track", "three tracks", "tracks that are no hands", "a violin and a cello"])
+def test_other_tracks_tell_nothing_of_hands(read, tracks):
+    assert not read(midi(*tracks)).hands
+
+
+def test_the_hands_of_a_file_are_written_unless_the_user_splits(read):
+    performance = read(midi(notes_track(RIGHT), notes_track(LEFT)))
+
+    def staves(**settings):
+        score = notate(performance, Settings().changed({f"hands.{k}": v for k, v in settings.items()}), Runner())[1]
+        return {n.id: n.staff for n in score.notes}
+
+    assert staves() == performance.hands
+    crossing = next(n.id for n in performance.notes if n.pitch == 63)
+    assert performance.hands[crossing] == 2 and staves(split="fixed")[crossing] == 1
+    assert staves(split_curve="0:50")[crossing] == 1
+    alone = notate(replace(performance, hands={}), Settings(), Runner())[1]
+    assert staves(file_tracks="never") == {n.id: n.staff for n in alone.notes}
 
 
 # ---------------------------------------------------------------- damage and malice

@@ -46,6 +46,8 @@ MAX_QL = 200_000  # nor is one of more quarters
 LONGEST_QL, MOST_BEATS = 32, 64  # of a measure that is read
 _UNIT_QL = Fraction(1, 8)  # signatures change on 32nds: those that lie elsewhere are slips of the program
 SHORTEST_S = 0.01  # also: no key is struck again sooner than this, so two such notes are one
+APART, CROSSED = 5.0, 0.2  # semitones between the means of two hands; share of chords in which they may cross
+FEWEST_OF_A_HAND, SHARE_OF_A_HAND = 4, 0.05  # notes of each
 _DRUM_CHANNEL = 9
 _SUSTAIN = 64  # number of the controller, and the value from which on the pedal is down
 _KEYBOARDS = frozenset({*range(9), *range(16, 22), 46})  # pianos to celesta, organs, accordion, harp
@@ -64,9 +66,9 @@ def read_midi(
     Unless a whole "band" is wanted, or there is nothing else, drums are left out, with a warning.
     `passage_s` (begin, end; 0 = open) keeps the notes that begin in it, at their own times. Notes end where
     the key is let go; the sustain pedal is in `Performance.pedal`, and what the file says of its metre in
-    `Performance.stated`. A key struck again while it sounds ends
-    its first note; stuck notes end with their track. A file that is cut off is read as far as it goes, with
-    a warning.
+    `Performance.stated`; which hand plays what, where the two tracks of a keyboard are those of its hands, in
+    `Performance.hands`. A key struck again while it sounds ends its first note; stuck notes end with their track. A
+    file that is cut off is read as far as it goes, with a warning.
 
     Raises `InputError` for anything that is not MIDI, has no notes (in the range and passage asked
     for), or is beyond all reason: 20 MB, 200,000 notes, 4 hours.
@@ -86,7 +88,7 @@ def read_midi(
     for tone, on, off in zip(song.tones, onsets_s.tolist(), offsets_s.tolist(), strict=True):
         in_range = settings.lowest <= tone.pitch <= settings.highest
         if begin_s <= on < end_s and (with_drums if tone.is_drum else in_range):
-            note = Note("", on, max(off, on + SHORTEST_S), tone.pitch, tone.velocity)
+            note = Note(f"{tone.track} {tone.channel}", on, max(off, on + SHORTEST_S), tone.pitch, tone.velocity)
             players[_player(tone, one_piano=settings.instruments == "piano")].append(note)
     if not players:
         raise InputError(f"{name} has no notes in the passage and range asked for.",
@@ -96,6 +98,7 @@ def read_midi(
         (replace(note, part=part.id) for part, player in zip(parts, players, strict=True)
          for note in _apart(players[player])),
         key=lambda n: (n.onset_s, n.pitch, n.part))
+    hands = _hands(notes) if all(t.program in _KEYBOARDS for t in song.tones if not t.is_drum) else {}
     duration_s = max(n.offset_s for n in notes)
     warnings = []
     if song.damaged:
@@ -105,7 +108,7 @@ def read_midi(
     return Performance(
         notes=tuple(replace(note, id=f"n{i}") for i, note in enumerate(notes, 1)), parts=parts,
         pedal=_pedal(song, begin_s, duration_s), duration_s=duration_s, warnings=tuple(warnings),
-        stated=_stated(song))
+        stated=_stated(song), hands={f"n{i}": hand for i, hand in hands.items()})
 
 
 # ---------------------------------------------------------------- players and their notes
@@ -143,6 +146,27 @@ def _parts(players: dict[Hashable, list[Note]]) -> tuple[Part, ...]:
         staves = 2 if program in _KEYBOARDS and both_clefs else 1
         parts.append(Part(re.sub(r"\W+", "-", name.lower()), name, program=program, staves=staves))
     return tuple(parts)
+
+
+def _hands(notes: Sequence[Note]) -> dict[int, int]:
+    """Staff of every note, by its number from 1, where the notes (whose ids tell their tracks) come from two tracks
+    of one part of which one is the right hand's: higher on the whole, and nearly always where both strike at once."""
+    tracks = sorted({n.id for n in notes})
+    if len(tracks) != 2 or len({n.part for n in notes}) > 1:
+        return {}
+    pitches = [[n.pitch for n in notes if n.id == track] for track in tracks]
+    if min(map(len, pitches)) < max(FEWEST_OF_A_HAND, SHARE_OF_A_HAND * len(notes)):
+        return {}
+    right = tracks[int(np.mean(pitches[1]) > np.mean(pitches[0]))]
+    struck: dict[float, list[Note]] = defaultdict(list)
+    for n in notes:
+        struck[round(n.onset_s, 2)].append(n)
+    both = [chord for chord in struck.values() if len({n.id for n in chord}) == 2]
+    crossed = sum(min(n.pitch for n in chord if n.id == right) < max(n.pitch for n in chord if n.id != right)
+                  for chord in both)
+    if abs(float(np.mean(pitches[0]) - np.mean(pitches[1]))) < APART or crossed > CROSSED * len(both):
+        return {}
+    return {i: 1 if n.id == right else 2 for i, n in enumerate(notes, 1)}
 
 
 def _apart(notes: list[Note]) -> list[Note]:

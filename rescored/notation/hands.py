@@ -50,12 +50,15 @@ class Weights:
     likely: float = 0.7  # per nat of log odds that the network gives against a note's hand
 
 
-@stage(version=6)
+@stage(version=7)
 def split_hands(
     placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
     report: Report = silent,
 ) -> Staved:
-    """Staff 1 or 2 for every note of a part with two staves; staff 1 for all other notes."""
+    """Staff 1 or 2 for every note of a part with two staves; staff 1 for all other notes.
+
+    What a MIDI file's tracks tell of the hands holds, unless the split is the user's own.
+    """
     curve = _curve(settings.split_curve)
     two_staves = {p.id for p in performance.parts if p.staves == 2}
     staff: dict[str, int] = {}
@@ -71,6 +74,8 @@ def split_hands(
             left = _left(notes, performance, settings) if notes else []
         staff.update((n.id, 2 if is_left else 1) for n, is_left in zip(notes, left, strict=True))
         staff |= _of_graces([n for n in placed.notes if n.part == part and n.grace], notes, staff)
+    if settings.file_tracks == "auto" and settings.split == "moving" and not curve:
+        staff.update({id: hand for id, hand in performance.hands.items() if id in staff})
     staff.update({id: wish for id, wish in wishes.staff.items() if id in staff})
     staved = [_with_staff(n, staff.get(n.id, 1)) for n in placed.notes]
     if not settings.within_span:

@@ -14,7 +14,8 @@
     beats            time_s ql measure beat, and "bar", the same as measure
     time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
     tempi            ql bpm beat_ql text; chords: ql symbol
-    performance      parts pedal pulse candidates duration_s warnings; stated: what a MIDI file says of its metre, its
+    performance      parts pedal pulse candidates duration_s warnings; hands: staff by note id, where a MIDI file's
+                     tracks tell it; stated: what a MIDI file says of its metre, its
                      tempo map as times_s and ql from the file's begin; grid: confidence of each
                      beat, and whether they are the stated ones
     lead_sheet       whether song.lead.musicxml is beside it
@@ -74,7 +75,7 @@ EDITS: dict[str, type[Edit]] = {
 _NAMES = {kind: name for name, kind in EDITS.items()}
 FORMAT = 1  # raised whenever an older reader would misunderstand what is written
 _FINEST = 5040
-_SAME = ("parts", "pedal", "pulse", "stated")  # of a performance, before and after corrections
+_SAME = ("parts", "pedal", "pulse", "stated", "hands")  # of a performance, before and after corrections
 MAX_NOTES, MAX_S, MAX_QL, MAX_PARTS = 400_000, 5 * 3600.0, 500_000, 200  # of a file that is read
 _BEATS = tuple(Fraction(2**k) * dots for k in range(-2, 3) for dots in (1, Fraction(3, 2)))
 
@@ -167,6 +168,7 @@ def _check(performance: Performance) -> None:
     sane &= all(n.onset_s >= 0 and n.offset_s <= MAX_S and 0 <= n.confidence <= 1 for n in notes)
     sane &= all(0 <= s.start_s <= s.end_s <= MAX_S for s in performance.pedal)
     sane &= pulse is None or (0 < pulse.rate_hz <= 1000 and len(pulse.beat) <= MAX_S * pulse.rate_hz)
+    sane &= all(hand in (1, 2) for hand in performance.hands.values())
     if stated := performance.stated:
         sane &= len(stated.ql) <= MAX_NOTES and max(map(abs, (*stated.ql, *stated.times_s))) <= MAX_QL
         sane &= all(0 <= s.ql <= MAX_QL and s.numerator <= MAX_PARTS for s in stated.time_signatures)

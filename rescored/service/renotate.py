@@ -236,8 +236,9 @@ def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown(transcription: Transcription) -> dict[str, Any]:
     """song.json without what the page has no use for."""
-    heard = transcription.heard and replace(transcription.heard, notes=(), candidates=(), pulse=None, stated=None)
+    unshown: dict[str, Any] = {"pulse": None, "stated": None, "hands": {}}
+    heard = transcription.heard and replace(transcription.heard, notes=(), candidates=(), **unshown)
     slim = replace(
-        transcription, performance=replace(transcription.performance, pulse=None, stated=None), heard=heard,
+        transcription, performance=replace(transcription.performance, **unshown), heard=heard,
         score=replace(transcription.score, symbols=()))
     return to_json(slim)

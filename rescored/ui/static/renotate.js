@@ -11,7 +11,7 @@ import { player } from "./player.js";
 const FIRST = [
   ["Metre and tempo", ["metre.file_beats", "metre.time_signature", "metre.tempo_factor", "metre.beat_one_s", "metre.taps_s"]],
   ["Note values", ["quantise.finest", "quantise.triplets", "quantise.swing"]],
-  ["Key and hands", ["spelling.key", "hands.split", "hands.fixed_pitch", "hands.split_curve"]],
+  ["Key and hands", ["spelling.key", "hands.file_tracks", "hands.split", "hands.fixed_pitch", "hands.split_curve"]],
   ["Score", ["score.transpose", "score.pitch", "score.instruments", "score.title", "score.composer"]],
 ];
 const NEAR_S = 0.12; // a beat is meant to be where a note begins
@@ -19,7 +19,7 @@ const IDLE_S = 2.5; // taps that come later begin anew
 const READABILITY = { "as-played": "As played", clean: "Clean", easy: "Easy" };
 const TEMPO = [["1/2", "÷2"], ["1", "as found"], ["2", "×2"]];
 const LABELS = { "metre.file_beats": "File's beats", "metre.time_signature": "Metre", "metre.tempo_factor": "Tempo", "metre.beat_one_s": "Beat one", "metre.taps_s": "Tapped",
-  "quantise.finest": "Shortest note", "hands.split": "Hands", "hands.fixed_pitch": "Split at", "hands.split_curve": "Split", "score.pitch": "Parts" };
+  "quantise.finest": "Shortest note", "hands.file_tracks": "File's hands", "hands.split": "Hands", "hands.fixed_pitch": "Split at", "hands.split_curve": "Split", "score.pitch": "Parts" };
 
 export function mountRenotate({ element, controls, bundles }) {
   const byName = new Map(controls.map((control) => [control.name, control]));
@@ -44,7 +44,7 @@ export function mountRenotate({ element, controls, bundles }) {
   function draw(name) {
     const control = byName.get(name);
     const row = field(LABELS[name] || control.label, (hand[name] || plain)(control), control.help);
-    if (name === "metre.file_beats") shows.push(() => { row.hidden = session.song.content.source.kind !== "midi"; });
+    if (/[.]file_/.test(name)) shows.push(() => { row.hidden = session.song.content.source.kind !== "midi"; });
     if (name === "hands.fixed_pitch") shows.push((settings) => { row.hidden = settings["hands.split"] !== "fixed"; });
     return row;
   }
