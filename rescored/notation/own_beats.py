@@ -25,13 +25,13 @@ from .beat_search import Evidence, Path, nearest
 SUBDIVISIONS = (8, 12)  # of a quarter: a program's notes lie on some of these
 ON_GRID = 0.7  # share of the onsets that lies there, of a program's
 CERTAIN = 12.0  # nats by which that must beat chance
-PARTS = (1, 2, 3, 4, 6)  # of a quarter: a player's onsets gather around one of these
+PARTS = (1, 2, 3, 4, 6)  # of a beat: a player's onsets gather around one of these
 GATHERED, EVERYWHERE = 0.4, 0.1  # mean resultant length over the file; share of it in the worst tenth of its windows
 CONCENTRATED = 20.0  # Rayleigh's statistic; what players of the click are not gives a few
 NEARLY = 0.85  # share of the best resultant with which a coarser part will do
-WINDOW_QL, FEWEST = 16.0, 6  # onsets of a window that tells anything
-NEAR_QL = 0.12  # from a beat
-OFF_BEAT = 1.0  # nats an onset by which another phase must be likelier, to be taken for that of the beats
+WINDOW, FEWEST = 16.0, 6  # beats of a window; onsets of one that tells anything
+NEAR = 0.12  # of a beat from it
+OFF_BEAT = 1.0  # nats an onset by which another phase must be likelier to be taken for that of a program's beats
 MORE_CONTRAST = 0.5  # nats by which other downbeats must stand out more than those that a player's file states
 UPBEAT, UPBEAT_SURE = 2.0, 60.0  # nats a measure, and over all, by which measures must fit better with a pickup
 SILENT_DOWNBEAT = -3.0  # log odds of a downbeat without onset
@@ -62,14 +62,17 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
         barred = grid
         if grid is not None and _begins_at_once(stated, performance, grid):
             barred = _with_pickup(grid, stated, performance, evidence, settings)
-        beats_s = _quarters(stated, performance.onsets_s) if barred is None else barred.times_s
+        beats_s = _beats(stated, performance.onsets_s) if barred is None else barred.times_s
         if _on_beats(beats_s, evidence.times_s, odds):
             return Own(stated, beats_s, barred and with_keys(barred, stated), sure=True)
-    clicked = _clicks(stated, evidence.times_s, odds)
-    if clicked is None:
+    lengths_ql = {1.0, *(float(s.beat_ql) for s in stated.time_signatures if s.compound)}
+    clicked = [c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None]
+    if not clicked:
         return None
-    times_s, in_phase = clicked
-    return Own(stated, times_s, with_keys(grid, stated) if grid and in_phase else None, sure=False)
+    clicks_s, _ = max(clicked, key=lambda c: c[1])
+    if grid is not None and settings.tempo_factor == "1" and _same(clicks_s, grid.times_s):
+        return Own(stated, grid.times_s, with_keys(grid, stated), sure=False)
+    return Own(stated, clicks_s, None, sure=False)
 
 
 def holds(grid: BeatGrid, evidence: Evidence, found: Path) -> bool:
@@ -114,43 +117,50 @@ def _on_beats(beats_s: Floats, times_s: Floats, odds: Floats) -> bool:
     places = np.interp(times_s, beats_s, np.arange(len(beats_s)))
 
     def told(phase: float) -> float:
-        return float(odds[np.abs((places - phase + 0.5) % 1.0 - 0.5) < NEAR_QL / 2].sum()) / len(odds)
+        return float(odds[np.abs((places - phase + 0.5) % 1.0 - 0.5) < NEAR / 2].sum()) / len(odds)
 
     return told(0.0) > max(told(phase) for phase in (1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 5 / 6)) - OFF_BEAT
 
 
-def _clicks(stated: StatedMetre, times_s: Floats, odds: Floats) -> tuple[Floats, bool] | None:
-    """Beats, a quarter apart, of what was played at the stated tempo, and whether they are the stated quarters
-    themselves; None where it was not.
+def _clicks(stated: StatedMetre, times_s: Floats, odds: Floats, beat_ql: float) -> tuple[Floats, float] | None:
+    """Beats of this length of what was played at the stated tempo, and how well they fit; None where it was not.
 
     `times_s`: onsets, in order; `odds`: of each, the log odds that it is a beat, which decide on the phase.
     """
-    places = stated.ql_at(times_s)
+    places = stated.ql_at(times_s) / beat_ql
     waves = np.exp(2j * np.pi * np.outer(PARTS, places))
     gathered = np.abs(waves.mean(axis=1))
     if gathered.max() < GATHERED or len(places) * gathered.max() ** 2 < CONCENTRATED:
         return None
     k = int(np.argmax(gathered >= NEARLY * gathered.max()))
     parts, mean = PARTS[k], waves[k].mean()
-    window = ((places - places[0]) // WINDOW_QL).astype(np.int64)
+    window = ((places - places[0]) // WINDOW).astype(np.int64)
     count = np.bincount(window)
     along = np.bincount(window, weights=(waves[k] * np.conj(mean / abs(mean))).real)[count >= FEWEST]
     if not len(along) or np.quantile(along / count[count >= FEWEST], 0.1) < EVERYWHERE * abs(mean):
         return None
     offset = np.angle(mean) / (2.0 * np.pi * parts)
-    near_ql = min(NEAR_QL, 0.5 / parts)
+    near = min(NEAR, 0.5 / parts)
 
     def told(phase: float) -> float:
-        return float(odds[np.abs((places - phase + 0.5) % 1.0 - 0.5) < near_ql].sum())
+        return float(odds[np.abs((places - phase + 0.5) % 1.0 - 0.5) < near].sum())
 
     phase = max((offset + k / parts for k in range(parts)), key=told)
-    return _quarters(stated, times_s, phase), abs((phase + 0.5) % 1.0 - 0.5) < NEAR_QL / 2
+    return _beats(stated, times_s, phase, beat_ql), told(phase)
 
 
-def _quarters(stated: StatedMetre, times_s: Floats, phase: float = 0.0) -> Floats:
-    """Times of the stated quarters, or of places so much later, from the first onset to beyond the last."""
-    first, last = stated.ql_at(times_s[[0, -1]]) - phase
-    return stated.seconds_at(np.arange(np.floor(first + EARLY_QL), np.ceil(last) + 1.0) + phase)
+def _same(clicks_s: Floats, beats_s: Floats) -> bool:
+    """Whether beats that were found are among stated ones."""
+    inside = clicks_s[(clicks_s >= beats_s[0]) & (clicks_s <= beats_s[-1])]
+    off_s = np.abs(beats_s[nearest(beats_s, inside)] - inside)
+    return len(inside) > 0 and bool(np.median(off_s) < NEAR / 2 * np.median(np.diff(clicks_s)))
+
+
+def _beats(stated: StatedMetre, times_s: Floats, phase: float = 0.0, beat_ql: float = 1.0) -> Floats:
+    """Times of beats at the stated tempo, the first of the file by `phase` beats after its begin, from the first onset
+    to beyond the last."""
+    first, last = stated.ql_at(times_s[[0, -1]]) / beat_ql - phase
+    return stated.seconds_at((np.arange(np.floor(first + EARLY_QL), np.ceil(last) + 1.0) + phase) * beat_ql)
 
 
 # ---------------------------------------------------------------- measures
