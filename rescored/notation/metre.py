@@ -44,7 +44,7 @@ LATE_S = 60.0  # no place that the user points at is later than this after the l
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=9)
+@stage(version=10)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
