@@ -409,9 +409,10 @@ def test_a_key_struck_again_ends_the_note_before():
 
 def test_written_midi_is_the_score_in_its_tempo():
     midi = read_midi(written_midi(scores.pickup()))  # 120 quarters a minute, pickup of one
-    notes = sorted((n.start, n.pitch, n.end) for n in midi.instruments[0].notes)
+    notes = sorted((n.start, n.pitch, n.end) for hand in midi.instruments for n in hand.notes)
     assert np.allclose([t for t, *_ in notes[:3]], [0, 1 / 6, 2 / 6], atol=1e-3)
-    assert len(notes) == len(scores.pickup().notes)
+    assert [len(hand.notes) for hand in midi.instruments] == [
+        sum(n.staff == staff for n in scores.pickup().notes) for staff in (1, 2)]
     assert [(s.numerator, s.denominator) for s in midi.time_signature_changes] == [(1, 4), (3, 4)]
     assert np.allclose(midi.get_downbeats()[:3], [0, 0.5, 2.0], atol=1e-3)
     tied = read_midi(written_midi(scores.two_hands())).instruments[0].notes

@@ -99,6 +99,14 @@ def test_a_score_comes_back_from_its_midi_file(read, name):
     assert grid.stated
 
 
+@pytest.mark.parametrize("name", ["siciliano", "twelve eight", "three against two"])
+def test_hands_come_back_with_a_score(read, name):
+    score = RHYTHMS[name].score
+    _, again = notate(read(written_midi(score)), Settings(), Runner())
+    places = [sorted((n.onset_ql, n.pitch, n.staff) for n in s.notes) for s in (again, score)]
+    assert places[0] == places[1]
+
+
 @pytest.mark.parametrize("name", ["corelli/opus3no1/1grave", "schoenberg/opus19/movement2"])
 def test_scores_by_others_come_back_from_files_that_another_program_writes(read, tmp_path, name):
     import music21

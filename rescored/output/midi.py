@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from fractions import Fraction
 
 import mido
@@ -85,7 +85,7 @@ def _bars(grid: BeatGrid, first: int, lead_ticks: int) -> list[Event]:
 
 
 def written_midi(score: Score) -> bytes:
-    """The notes as written, at the score's tempi; tick 0 is where the first measure begins."""
+    """The notes as written, at the score's tempi; tick 0 is where the first measure begins. Hands have a track each."""
     origin = score.measures[0].ql
 
     def tick(ql: Fraction) -> int:
@@ -104,6 +104,7 @@ def written_midi(score: Score) -> bytes:
             conductor.append((tick(measure.ql), 0, _time_signature(*signature)))
             sounding = signature
     notes: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    lower: set[tuple[str, int, int]] = set()
     for note in score.notes:
         begin, length = note.onset_ql, note.duration_ql
         if note.grace:  # just before the note that it adorns
@@ -111,8 +112,10 @@ def written_midi(score: Score) -> bytes:
         elif note.staccato:
             length /= 2
         notes[note.part].append((tick(begin), tick(begin + length), note.pitch, note.velocity))
+        if note.staff == 2:
+            lower.add((note.part, tick(begin), note.pitch))
     conductor += [(tick(key.ql), 0, _key_signature(key)) for key in score.keys]
-    return _file(conductor, score.parts, notes, [])
+    return _file(conductor, score.parts, notes, [], lower)
 
 
 def _signature(ql: Fraction) -> tuple[int, int]:
@@ -156,8 +159,10 @@ def key_presses(notes: Iterable[tuple[int, int, int, int]]) -> list[tuple[int, i
 
 
 def _file(conductor: Iterable[Event], parts: Iterable[Part],
-          notes: Mapping[str, list[tuple[int, int, int, int]]], pedal: Iterable[tuple[int, int]]) -> bytes:
-    """Notes are (tick on, tick off, pitch, velocity) by part; the pedal is the keyboards'."""
+          notes: Mapping[str, list[tuple[int, int, int, int]]], pedal: Iterable[tuple[int, int]],
+          lower: Container[tuple[str, int, int]] = ()) -> bytes:
+    """Notes are (tick on, tick off, pitch, velocity) by part; the pedal is the keyboards'. `lower`: (part, tick on,
+    pitch) of the notes of left hands, which have tracks of their own after the right hands'."""
     parts = tuple(parts)
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
     file.tracks.append(_track("", conductor))
@@ -168,10 +173,19 @@ def _file(conductor: Iterable[Event], parts: Iterable[Part],
             for down, up in pedal:
                 events += [(tick, 1, mido.Message("control_change", channel=channel, control=64, value=value))
                            for tick, value in ((down, 127), (max(up, down + 1), 0))]
-        for on, off, pitch, velocity in key_presses(notes.get(part.id, ())):
-            events.append((on, 3, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)))
-            events.append((off, 2, mido.Message("note_off", channel=channel, note=pitch, velocity=0)))
+        left: list[Event] = []
+        presses = key_presses(notes.get(part.id, ()))
+        struck = {(on, pitch) for on, _, pitch, _ in presses}
+        for on, off, pitch, velocity in presses:
+            by_left = (part.id, on, pitch) in lower
+            hand = left if by_left else events
+            if (off, pitch) in struck and ((part.id, off, pitch) in lower) != by_left:
+                off = max(off - 1, on + 1)  # by the other hand, whose track may be read first
+            hand.append((on, 3, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)))
+            hand.append((off, 2, mido.Message("note_off", channel=channel, note=pitch, velocity=0)))
         file.tracks.append(_track(part.name, events))
+        if left:
+            file.tracks.append(_track(part.name, left))
     out = io.BytesIO()
     file.save(file=out)
     return out.getvalue()
