@@ -20,6 +20,7 @@ from rescored.hearing.sources import open_source
 from rescored.music import (
     PIANO,
     KeySignature,
+    Measure,
     Note,
     Performance,
     StatedMetre,
@@ -159,6 +160,49 @@ def test_a_pickup_that_the_file_does_not_tell_of_is_found(read):
     assert grid.stated and (grid.measure[0], grid.beat[0], grid.ql[0]) == (0, 4, -1)
 
 
+@pytest.mark.parametrize(("metre", "groups"), [("7/8", (2, 2, 3)), ("13/16", (4, 4, 5)), ("7/32", (4, 3))])
+def test_a_metre_that_no_program_has_by_default_is_believed(read, metre, groups):
+    numerator, denominator = map(int, metre.split("/"))
+    unit, scale, notes = 1920 // denominator, (60, 62, 64, 65, 67, 69, 71, 72, 74, 76), []
+    for m in range(12):
+        at, bass = m * numerator * unit, (48, 53, 55, 48)[m % 4]
+        notes.append((at, numerator * unit - 20, bass, 80))
+        for k, length in enumerate(groups):
+            notes.append((at, length * unit - 20, scale[(3 * m + 2 * k) % 10], 60))
+            notes += [(at + j * unit, unit - 20, bass + (12, 16, 19)[j % 3], 55) for j in range(length)]
+            at += length * unit
+    signature = track((0, 0xFF, 0x58, 4, numerator, denominator.bit_length() - 1, 24, 8),
+                      (0, 0xFF, 0x51, 3, 9, 39, 192))
+    grid = found(read(midi(signature, notes_track(sorted(notes)))))
+    assert grid.stated and bars(grid) == [(metre, 1)] and grid.measure[-1] >= 12
+
+
+def as_four_four(name):
+    """The bytes of a file by a program that writes 4/4 whatever the metre is."""
+    score = RHYTHMS[name].score
+    measures, ql = [], score.measures[0].ql
+    while ql < score.measures[-1].ql:
+        measures.append(Measure(len(measures) + 1, ql, Fraction(4), 4, 4))
+        ql += 4
+    return written_midi(replace(score, measures=tuple(measures)))
+
+
+@pytest.mark.parametrize(("name", "metre"), [
+    ("waltz", "3/4"), ("minuet", "3/4"), ("six eight", "6/8"), ("eighths", "4/4"), ("syncopation of quarters", "4/4")])
+def test_a_program_that_knows_no_metre_but_four_four_is_not_believed_of_a_waltz(read, name, metre):
+    data = as_four_four(name)
+    assert b"\xff\x58\x04\x04\x02" in data
+    assert bars(found(read(data)))[0][0] == metre
+
+
+def test_a_jig_without_a_time_signature_is_in_eighths(read):
+    pitches = (67, 71, 74, 76, 74, 71)
+    jig = [(240 * k, 200, pitches[k % 6], 90 if k % 3 == 0 else 60) for k in range(72)]
+    bass = [(720 * k, 700, (43, 50)[k % 2], 70) for k in range(24)]
+    grid = found(read(midi(track((0, 0xFF, 0x51, 3, 5, 0, 0)), notes_track(sorted(jig + bass)))))
+    assert grid.time_signatures[0].compound and np.median(np.diff(grid.times_s)) == pytest.approx(0.49152, abs=1e-3)
+
+
 def test_mere_beats_leave_the_measures_to_the_music(read):
     """A file whose measures are beats, as some programs write, states a tempo and no metre."""
     score = RHYTHMS["waltz"].score
@@ -196,6 +240,17 @@ def test_a_player_of_the_click_keeps_to_it(name, seed):
     beat_s = quarter_s * float(metre.beat_ql)
     assert np.allclose(np.diff(grid.times_s), beat_s), "the file's tempo, without the player's deviations"
     assert grid.times_s[0] == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("late_s", [-0.02, 0.035])
+def test_who_is_always_late_has_his_beats_where_he_plays_them(late_s):
+    performance, quarter_s = against_a_click("eighths", 0)
+    late = tuple(replace(n, onset_s=max(n.onset_s + late_s, 0.0), offset_s=n.offset_s + late_s)
+                 for n in performance.notes)
+    grid, score = notate(replace(performance, notes=late), Settings(), Runner())
+    assert grid.stated and np.allclose(np.diff(grid.times_s), quarter_s) and bars(grid) == [("4/4", 1)]
+    assert grid.times_s[0] == pytest.approx(late_s, abs=0.01)
+    assert [t.text for t in score.tempi] == [""]
 
 
 def test_what_was_cut_out_of_a_recording_has_the_tempo_and_not_the_phase():

@@ -20,7 +20,7 @@ from ..errors import SettingsError
 from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
-from .beat_search import ALL_METRES, BEATS, Evidence, Path, SearchWeights, nearest, read_as, search
+from .beat_search import ALL_METRES, BEATS, COMPOUND, Evidence, Path, SearchWeights, nearest, read_as, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
 from .own_beats import holds, own_metre, with_keys
@@ -44,7 +44,7 @@ LATE_S = 60.0  # no place that the user points at is later than this after the l
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=10)
+@stage(version=11)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -72,6 +72,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     own = own_metre(performance, evidence, settings)
     if own is not None and own.grid is not None and own.sure:
         return own.grid
+    if own is not None and own.grid is None and _in_eighths(search(evidence, METRES, shortest, longest), own.times_s):
+        own = None
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
         shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
@@ -96,6 +98,13 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
     grid = _grid(path, _confidence(path, evidence), first, last)
     return grid if own is None else with_keys(grid, own.stated)
+
+
+def _in_eighths(path: Path, quarters_s: Floats) -> bool:
+    """Whether the music suggests beats of three eighths, which the quarters that a file counts are not."""
+    if len(path.times_s) < 2 or COMPOUND[path.metre].mean() < 0.5:
+        return False
+    return bool(abs(np.median(np.diff(path.times_s)) / np.median(np.diff(quarters_s)) / 1.5 - 1.0) < 0.05)
 
 
 def _pitched(performance: Performance) -> Ints:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..music import BeatGrid, Floats, KeySignature, Performance, StatedMetre, TimeSignature
 from ..settings import MetreSettings
 from .beat_search import Evidence, Path, nearest
+from .rhythm_net import METRES
 
 SUBDIVISIONS = (8, 12)  # of a quarter: a program's notes lie on some of these
 ON_GRID = 0.7  # share of the onsets that lies there, of a program's
@@ -33,8 +34,9 @@ WINDOW, FEWEST = 16.0, 6  # beats of a window; onsets of one that tells anything
 NEAR = 0.12  # of a beat from it
 OFF_BEAT = 1.0  # nats an onset by which another phase must be likelier to be taken for that of a program's beats
 MORE_CONTRAST = 0.5  # nats by which other downbeats must stand out more than those that a player's file states
-UPBEAT, UPBEAT_SURE = 2.0, 60.0  # nats a measure, and over all, by which measures must fit better with a pickup
-SILENT_DOWNBEAT = -3.0  # log odds of a downbeat without onset
+BETTER, SURELY = 2.0, 60.0  # nats a measure, and over all, by which other measures must fit better than a program's
+UPBEAT_QL = Fraction(1, 4)  # in steps of which pickups are tried
+SILENT = -3.0  # log odds of a beat or a downbeat without onset
 NEAR_S, SAME_S = 0.07, 0.03  # an onset this close to a beat tells of it; ... is on it
 EARLY_S, EARLY_QL = 0.06, 0.1  # a note this early may still belong to a measure
 MAX_BEATS = 200_000
@@ -57,22 +59,25 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
     grid = None
     if any(s.numerator > 1 for s in stated.time_signatures) or settings.time_signature != "auto":  # no mere clicks
         grid = _stated_grid(stated, performance, settings)
+    # a 5/8 that someone set is no default, and the network would take its beats for others
+    foreign = any(s.numerator > 1 and f"{s.numerator}/{s.denominator}" not in METRES for s in stated.time_signatures)
     odds = np.logaddexp(evidence.position[:, 1], evidence.position[:, 2]) - evidence.position[:, 0]
     if _placed_by_program(stated, np.unique(performance.onsets_s)):
         barred = grid
-        if grid is not None and _begins_at_once(stated, performance, grid):
-            barred = _with_pickup(grid, stated, performance, evidence, settings)
+        if grid is not None and not foreign and settings.time_signature == "auto" and settings.beat_one_s < 0:
+            barred = _corrected(grid, stated, performance, evidence, settings)
         beats_s = _beats(stated, performance.onsets_s) if barred is None else barred.times_s
-        if _on_beats(beats_s, evidence.times_s, odds):
+        if foreign or _on_beats(beats_s, evidence.times_s, odds):
             return Own(stated, beats_s, barred and with_keys(barred, stated), sure=True)
     lengths_ql = {1.0, *(float(s.beat_ql) for s in stated.time_signatures if s.compound)}
     clicked = [c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None]
     if not clicked:
         return None
     clicks_s, _ = max(clicked, key=lambda c: c[1])
-    if grid is not None and settings.tempo_factor == "1" and _same(clicks_s, grid.times_s):
-        return Own(stated, grid.times_s, with_keys(grid, stated), sure=False)
-    return Own(stated, clicks_s, None, sure=False)
+    if grid is None or settings.tempo_factor != "1" or (late_ql := _late_ql(stated, clicks_s, grid.times_s)) is None:
+        return Own(stated, clicks_s, None, sure=False)
+    late = replace(grid, times_s=stated.seconds_at(stated.ql_at(grid.times_s) + late_ql))
+    return Own(stated, late.times_s, with_keys(late, stated), sure=foreign)
 
 
 def holds(grid: BeatGrid, evidence: Evidence, found: Path) -> bool:
@@ -117,7 +122,9 @@ def _on_beats(beats_s: Floats, times_s: Floats, odds: Floats) -> bool:
     places = np.interp(times_s, beats_s, np.arange(len(beats_s)))
 
     def told(phase: float) -> float:
-        return float(odds[np.abs((places - phase + 0.5) % 1.0 - 0.5) < NEAR / 2].sum()) / len(odds)
+        near = np.abs((places - phase + 0.5) % 1.0 - 0.5) < NEAR / 2
+        silent = len(beats_s) - len(np.unique(np.rint(places[near] - phase)))
+        return float(odds[near].sum() + SILENT * silent) / len(odds)
 
     return told(0.0) > max(told(phase) for phase in (1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 5 / 6)) - OFF_BEAT
 
@@ -149,11 +156,14 @@ def _clicks(stated: StatedMetre, times_s: Floats, odds: Floats, beat_ql: float) 
     return _beats(stated, times_s, phase, beat_ql), told(phase)
 
 
-def _same(clicks_s: Floats, beats_s: Floats) -> bool:
-    """Whether beats that were found are among stated ones."""
-    inside = clicks_s[(clicks_s >= beats_s[0]) & (clicks_s <= beats_s[-1])]
-    off_s = np.abs(beats_s[nearest(beats_s, inside)] - inside)
-    return len(inside) > 0 and bool(np.median(off_s) < NEAR / 2 * np.median(np.diff(clicks_s)))
+def _late_ql(stated: StatedMetre, clicks_s: Floats, beats_s: Floats) -> float | None:
+    """How much later than stated beats those lie that were played; None where they are others."""
+    inside = clicks_s[(clicks_s > beats_s[0] - EARLY_S) & (clicks_s < beats_s[-1] + EARLY_S)]
+    if not len(inside):
+        return None
+    late_ql = stated.ql_at(inside) - stated.ql_at(beats_s[nearest(beats_s, inside)])
+    beat_ql = np.median(np.diff(stated.ql_at(clicks_s)))
+    return float(np.median(late_ql)) if np.median(np.abs(late_ql)) < NEAR / 2 * beat_ql else None
 
 
 def _beats(stated: StatedMetre, times_s: Floats, phase: float = 0.0, beat_ql: float = 1.0) -> Floats:
@@ -197,32 +207,38 @@ def _stated_grid(
     return _grid(stated, factor, bars, first_ql, last_s)
 
 
-def _begins_at_once(stated: StatedMetre, performance: Performance, grid: BeatGrid) -> bool:
-    """Whether the music begins with the file and its first measure: some programs leave out that it is a pickup."""
-    first = float(stated.ql_at(performance.onsets_s[:1])[0])
-    return first < EARLY_QL and grid.measure[0] == 1 and float(grid.times_s[0]) < EARLY_S
-
-
-def _with_pickup(
+def _corrected(
     grid: BeatGrid, stated: StatedMetre, performance: Performance, evidence: Evidence, settings: MetreSettings
-) -> BeatGrid:
-    """The grid, or one whose measures begin earlier, where those fit the music far better."""
+) -> BeatGrid | None:
+    """The grid, unless others fit the music far better: one with a pickup, where the music begins with the file,
+    since some programs leave out that it has one; none, where measures of three quarters do and the file says no
+    more than 4/4, as a program does that knows of no metre."""
 
     def fits(grid: BeatGrid) -> float:
         times_s = grid.times_s[grid.beat == 1]
         k = nearest(evidence.times_s, times_s)
         odds = evidence.position[k, 2] - np.logaddexp(evidence.position[k, 0], evidence.position[k, 1])
-        return float(np.where(np.abs(evidence.times_s[k] - times_s) < SAME_S, odds, SILENT_DOWNBEAT).mean())
+        return float(np.where(np.abs(evidence.times_s[k] - times_s) < SAME_S, odds, SILENT).mean())
 
-    if settings.time_signature != "auto" or settings.beat_one_s >= 0:
-        return grid
-    metre = grid.time_signatures[0]
-    step = Fraction(1, 4)
-    others = [_stated_grid(stated, performance, settings, metre.measure_ql - k * step)
-              for k in range(1, int(metre.measure_ql / step))]
-    best = max((other for other in others if other is not None), key=fits, default=grid)
+    def earlier(stated: StatedMetre, length_ql: Fraction) -> Iterator[BeatGrid]:
+        for k in range(1, int(length_ql / UPBEAT_QL) + 1):
+            other = _stated_grid(stated, performance, settings, length_ql - k * UPBEAT_QL)
+            if other is not None:
+                yield other
+
+    others: list[BeatGrid] = []
+    first_ql = float(stated.ql_at(performance.onsets_s[:1])[0])
+    if first_ql < EARLY_QL and grid.measure[0] == 1 and float(grid.times_s[0]) < EARLY_S:
+        others += earlier(stated, grid.time_signatures[0].measure_ql)
+    threes: list[BeatGrid] = []
+    if {(s.numerator, s.denominator) for s in stated.time_signatures} == {(4, 4)}:
+        three = TimeSignature(1, Fraction(0), 3, 4)
+        threes += earlier(replace(stated, time_signatures=(three,)), three.measure_ql)
+    best = max(others + threes, key=fits, default=grid)
     gain = fits(best) - fits(grid)
-    return best if gain > UPBEAT and gain * (grid.beat == 1).sum() > UPBEAT_SURE else grid
+    if gain <= BETTER or gain * (grid.beat == 1).sum() <= SURELY:
+        return grid
+    return None if best in threes else best
 
 
 def _contrast(evidence: Evidence, times_s: Floats, is_down: NDArray[np.bool_]) -> float:

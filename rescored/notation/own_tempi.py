@@ -57,7 +57,7 @@ def _merged(at: Floats, pace: Floats, begin: float, end: float) -> list[tuple[fl
     """(from, until, quarters a minute) of the map between two places, equal neighbours in one; the last goes on."""
     result: list[tuple[float, float, float]] = []
     for k in range(len(pace)):
-        a, b = max(float(at[k]), begin), min(float(at[k + 1]) if k + 1 < len(pace) else end, end)
+        a, b = max(float(at[k]), begin) if k else begin, min(float(at[k + 1]) if k + 1 < len(pace) else end, end)
         if a >= b:
             continue
         if result and abs(result[-1][2] / pace[k] - 1.0) < 1e-3:
