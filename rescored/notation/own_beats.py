@@ -35,7 +35,7 @@ NEAR = 0.12  # of a beat from it
 OFF_BEAT = 1.0  # nats an onset by which another phase must be likelier to be taken for that of a program's beats
 MORE_CONTRAST = 0.5  # nats by which other downbeats must stand out more than those that a player's file states
 BETTER, SURELY = 2.0, 60.0  # nats a measure, and over all, by which other measures must fit better than a program's
-UPBEAT_QL = Fraction(1, 4)  # in steps of which pickups are tried
+UPBEAT_QL = 0.25  # in steps of which pickups are tried
 SILENT = -3.0  # log odds of a beat or a downbeat without onset
 NEAR_S, SAME_S = 0.07, 0.03  # an onset this close to a beat tells of it; ... is on it
 EARLY_S, EARLY_QL = 0.06, 0.1  # a note this early may still belong to a measure
@@ -213,32 +213,31 @@ def _corrected(
     """The grid, unless others fit the music far better: one with a pickup, where the music begins with the file,
     since some programs leave out that it has one; none, where measures of three quarters do and the file says no
     more than 4/4, as a program does that knows of no metre."""
+    first, last = stated.ql_at(performance.onsets_s[[0, -1]])
+    downbeats = stated.ql_at(grid.times_s[grid.beat == 1])
 
-    def fits(grid: BeatGrid) -> float:
-        times_s = grid.times_s[grid.beat == 1]
+    def fits(downbeats: Floats) -> float:
+        times_s = stated.seconds_at(downbeats[(downbeats > first - EARLY_QL) & (downbeats < last + EARLY_QL)])
         k = nearest(evidence.times_s, times_s)
         odds = evidence.position[k, 2] - np.logaddexp(evidence.position[k, 0], evidence.position[k, 1])
-        return float(np.where(np.abs(evidence.times_s[k] - times_s) < SAME_S, odds, SILENT).mean())
+        odds = np.where(np.abs(evidence.times_s[k] - times_s) < SAME_S, odds, SILENT)
+        return float(odds.mean()) if len(odds) else SILENT
 
-    def earlier(stated: StatedMetre, length_ql: Fraction) -> Iterator[BeatGrid]:
-        for k in range(1, int(length_ql / UPBEAT_QL) + 1):
-            other = _stated_grid(stated, performance, settings, length_ql - k * UPBEAT_QL)
-            if other is not None:
-                yield other
+    def far_better(other: Floats) -> bool:
+        gain = fits(other) - fits(downbeats)
+        return gain > BETTER and gain * len(downbeats) > SURELY
 
-    others: list[BeatGrid] = []
-    first_ql = float(stated.ql_at(performance.onsets_s[:1])[0])
-    if first_ql < EARLY_QL and grid.measure[0] == 1 and float(grid.times_s[0]) < EARLY_S:
-        others += earlier(stated, grid.time_signatures[0].measure_ql)
-    threes: list[BeatGrid] = []
     if {(s.numerator, s.denominator) for s in stated.time_signatures} == {(4, 4)}:
-        three = TimeSignature(1, Fraction(0), 3, 4)
-        threes += earlier(replace(stated, time_signatures=(three,)), three.measure_ql)
-    best = max(others + threes, key=fits, default=grid)
-    gain = fits(best) - fits(grid)
-    if gain <= BETTER or gain * (grid.beat == 1).sum() <= SURELY:
-        return grid
-    return None if best in threes else best
+        in_three = max((np.arange(first + k * UPBEAT_QL, last + 1.0, 3.0) for k in range(int(3 / UPBEAT_QL))), key=fits)
+    else:
+        in_three = downbeats
+    earlier = [0.0]
+    if first < EARLY_QL and grid.measure[0] == 1 and float(grid.times_s[0]) < EARLY_S:
+        earlier += np.arange(UPBEAT_QL, float(grid.time_signatures[0].measure_ql), UPBEAT_QL).tolist()
+    by = max(earlier, key=lambda by: fits(downbeats - by))
+    if far_better(in_three) and fits(in_three) > fits(downbeats - by):
+        return None
+    return _stated_grid(stated, performance, settings, Fraction(by)) if far_better(downbeats - by) else grid
 
 
 def _contrast(evidence: Evidence, times_s: Floats, is_down: NDArray[np.bool_]) -> float:
