@@ -72,7 +72,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     own = own_metre(performance, evidence, settings)
     if own is not None and own.grid is not None and own.sure:
         return own.grid
-    if own is not None and own.grid is None and _in_eighths(search(evidence, METRES, shortest, longest), own.times_s):
+    if own is not None and own.grid is None and settings.time_signature == "auto" and _in_eighths(
+            search(evidence, METRES, shortest, longest), own.times_s):
         own = None
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
