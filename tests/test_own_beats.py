@@ -195,6 +195,14 @@ def test_a_program_that_knows_no_metre_but_four_four_is_not_believed_of_a_waltz(
     assert bars(found(read(data)))[0][0] == metre
 
 
+@pytest.mark.parametrize("name", ["eighths", "waltz", "minuet"])
+def test_a_tempo_that_no_one_set_is_not_believed_because_notes_lie_on_its_thirds(read, name):
+    """Music at 90 in a file that says nothing, which means 120."""
+    notes = [(round(640 * n.onset_ql), round(600 * n.duration_ql), n.pitch, 64) for n in RHYTHMS[name].score.notes]
+    grid = found(read(midi(notes_track(sorted(notes)))))
+    assert np.median(np.diff(grid.times_s)) == pytest.approx(2 / 3, rel=0.01) and not grid.stated
+
+
 def test_a_jig_without_a_time_signature_is_in_eighths(read):
     pitches = (67, 71, 74, 76, 74, 71)
     jig = [(240 * k, 200, pitches[k % 6], 90 if k % 3 == 0 else 60) for k in range(72)]
@@ -335,13 +343,13 @@ SCALE = notes_track(four())
 @pytest.mark.parametrize("conductor", [
     track((0, 0xFF, 0x51, 3, 0, 0, 0)),
     track(*[(1, 0xFF, 0x51, 3, 7, k >> 8 & 0xFF, k & 0xFF) for k in range(25_000)]),
-    track((0, 0xFF, 0x51, 3, 0, 0, 1)),
+    track((0, 0xFF, 0x51, 3, 0, 0, 1)), track((4800, 0xFF, 0x51, 3, 0, 0, 1)),
     track((0, 0xFF, 0x58, 4, 0, 2, 24, 8)), track((0, 0xFF, 0x58, 4, 4, 255, 24, 8)),
     track((0, 0xFF, 0x58, 4, 255, 0, 24, 8)), track((0, 0xFF, 0x58, 4, 1, 5, 24, 8)),
     track(*[(7, 0xFF, 0x58, 4, 1 + k % 200, k % 9, 24, 8) for k in range(3_000)]),
     track((0, 0xFF, 0x59, 2, 99, 7)), track((0, 0xFF, 0x58, 1, 4), (0, 0xFF, 0x59, 0)),
-], ids=["no time", "tempi without end", "a quarter a microsecond", "no beats", "beats of nothing", "beats of an hour",
-        "a 32nd a measure", "metres without end", "99 sharps", "cut short"])
+], ids=["no time", "tempi without end", "a quarter a microsecond", "... later on", "no beats", "beats of nothing",
+        "beats of an hour", "a 32nd a measure", "metres without end", "99 sharps", "cut short"])
 def test_absurd_metres_do_no_harm(read, conductor):
     performance = read(midi(conductor, SCALE))
     grid, score = notate(performance, Settings(), Runner())

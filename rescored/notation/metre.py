@@ -23,7 +23,7 @@ from ..stage import Report, silent, stage
 from .beat_search import ALL_METRES, BEATS, COMPOUND, Evidence, Path, SearchWeights, nearest, read_as, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
-from .own_beats import holds, own_metre, with_keys
+from .own_beats import Own, holds, own_metre, says_nothing, with_keys
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
 
@@ -41,6 +41,8 @@ NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
 TAPPED = 40.0  # per octave of the beat's length off the tapped one, beyond the first 0.3
 FIRM = 100.0  # cost of an irregular measure where the user has said where one begins
 LATE_S = 60.0  # no place that the user points at is later than this after the last note
+COUNTED = np.array([0.5, 1.0, 2.0, 3.0, 4.0])  # quarters of a beat, or of a measure in one
+UNLIKE = 0.05  # share by which a beat is no such number
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
@@ -70,11 +72,11 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     shortest = min(60.0 / settings.fastest_bpm, longest / 1.15)  # a range that leaves room for rubato
     near_s = NEAR_S
     own = own_metre(performance, evidence, settings)
+    if own is not None and (own.grid is None or says_nothing(own.stated)):
+        free = search(evidence, METRES, shortest, longest)
+        own = None if _contradicts(free, own, settings) else own
     if own is not None and own.grid is not None and own.sure:
         return own.grid
-    if own is not None and own.grid is None and settings.time_signature == "auto" and _in_eighths(
-            search(evidence, METRES, shortest, longest), own.times_s):
-        own = None
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
         shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
@@ -101,11 +103,16 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     return grid if own is None else with_keys(grid, own.stated)
 
 
-def _in_eighths(path: Path, quarters_s: Floats) -> bool:
-    """Whether the music suggests beats of three eighths, which the quarters that a file counts are not."""
-    if len(path.times_s) < 2 or COMPOUND[path.metre].mean() < 0.5:
+def _contradicts(path: Path, own: Own, settings: MetreSettings) -> bool:
+    """Whether the beats that the music suggests cannot be counted in the quarters of a file that no one has set, or
+    are three eighths long where it has no measures."""
+    if len(path.times_s) < 2:
         return False
-    return bool(abs(np.median(np.diff(path.times_s)) / np.median(np.diff(quarters_s)) / 1.5 - 1.0) < 0.05)
+    quarters = np.median(np.diff(own.stated.ql_at(path.times_s)))
+    if says_nothing(own.stated) and np.abs(quarters / COUNTED - 1.0).min() > UNLIKE:
+        return True
+    in_eighths = COMPOUND[path.metre].mean() > 0.5 and abs(quarters / 1.5 - 1.0) < UNLIKE
+    return bool(in_eighths and own.grid is None and settings.time_signature == "auto")
 
 
 def _pitched(performance: Performance) -> Ints:

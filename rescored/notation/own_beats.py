@@ -40,6 +40,7 @@ SILENT = -3.0  # log odds of a beat or a downbeat without onset
 NEAR_S, SAME_S = 0.07, 0.03  # an onset this close to a beat tells of it; ... is on it
 EARLY_S, EARLY_QL = 0.06, 0.1  # a note this early may still belong to a measure
 MAX_BEATS = 200_000
+SHORTEST_S = 0.05  # of a quarter, in maps of music
 
 
 class Own(NamedTuple):
@@ -77,7 +78,14 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
     if grid is None or settings.tempo_factor != "1" or (late_ql := _late_ql(stated, clicks_s, grid.times_s)) is None:
         return Own(stated, clicks_s, None, sure=False)
     late = replace(grid, times_s=stated.seconds_at(stated.ql_at(grid.times_s) + late_ql))
-    return Own(stated, late.times_s, with_keys(late, stated), sure=foreign)
+    begin = max(int(np.searchsorted(late.times_s, float(performance.onsets_s[0]) + EARLY_S)) - 1, 0)
+    return Own(stated, late.times_s[begin:], with_keys(late, stated), sure=foreign)
+
+
+def says_nothing(stated: StatedMetre) -> bool:
+    """Whether a file says no more than what programs say that were never told: 120 quarters a minute, in 4/4."""
+    fours = all((s.numerator, s.denominator) == (4, 4) for s in stated.time_signatures)
+    return fours and len(stated.ql) == 2 and abs(np.diff(stated.ql)[0] / np.diff(stated.times_s)[0] - 2.0) < 1e-3
 
 
 def holds(grid: BeatGrid, evidence: Evidence, found: Path) -> bool:
@@ -89,12 +97,14 @@ def holds(grid: BeatGrid, evidence: Evidence, found: Path) -> bool:
 
 def _in_force(performance: Performance, settings: MetreSettings) -> StatedMetre | None:
     """What the file states, unless the user overrules all of it: by tapped beats, or by a range of tempi that its
-    quarters are beyond."""
+    quarters are beyond. What no one could play is not in force either."""
     stated, onsets_s = performance.stated, performance.onsets_s
     if stated is None or settings.file_beats == "never" or settings.taps_s or len(onsets_s) < 2:
         return None
     first, last = stated.ql_at(onsets_s[[0, -1]])
-    if not 0 < last - first < MAX_BEATS:
+    times_s, places = stated.knots
+    within = (places[1:] > first) & (places[:-1] < last)
+    if not 0 < last - first < MAX_BEATS or (np.diff(times_s) < SHORTEST_S * np.diff(places))[within].any():
         return None
     bpm = 60.0 * (last - first) / float(onsets_s[-1] - onsets_s[0]) * float(Fraction(settings.tempo_factor))
     return stated if settings.slowest_bpm <= bpm <= max(settings.fastest_bpm, settings.slowest_bpm) else None
@@ -227,7 +237,7 @@ def _corrected(
         gain = fits(other) - fits(downbeats)
         return gain > BETTER and gain * len(downbeats) > SURELY
 
-    if {(s.numerator, s.denominator) for s in stated.time_signatures} == {(4, 4)}:
+    if all((s.numerator, s.denominator) == (4, 4) for s in stated.time_signatures):
         in_three = max((np.arange(first + k * UPBEAT_QL, last + 1.0, 3.0) for k in range(int(3 / UPBEAT_QL))), key=fits)
     else:
         in_three = downbeats
