@@ -149,6 +149,16 @@ def test_what_is_held_on_is_written_as_played_on_request():
     assert {n.duration_ql for n in wished.notes if n.onset_ql == 6} == {6} and len(wished.measures) == 3
 
 
+@pytest.mark.parametrize(("held", "last_ql", "written", "fermata"), [
+    (460 / 480, 8.0, 4, True), (1.0, 8.0, 8, False), (0.95, 7.6, 8, False)], ids=["a gap", "as written", "a share"])
+def test_a_last_note_by_a_program_is_as_long_as_it_says_where_it_says_so(held, last_ql, written, fermata):
+    """Programs end notes early by a share of their length, or all by the same: then 8 quarters are no 8.42."""
+    notes = [*((k, held, 72 + k % 4) for k in range(16)), (16, last_ql, 72)]
+    grid = grid_of("4/4", beats=26)
+    score = notate(play(notes, grid, MELODY, held=1.0), grid)
+    assert (score.notes[-1].duration_ql, any(s.fermata for s in score.symbols)) == (written, fermata)
+
+
 def slowed(grid: BeatGrid, factor) -> BeatGrid:
     """The same beats, each `factor(beat)` times as long."""
     steps = np.diff(grid.times_s) * np.array([factor(k) for k in range(len(grid.ql) - 1)])

@@ -75,7 +75,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=7)
+@stage(version=8)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -88,15 +88,18 @@ def find_voices(
     until the end of the measure that the last note begins in.
     """
     result: list[VoicedNote] = []
+    sounding_s = _sounding_s(performance, staved.manner)
+    main = {p.id: [n for n in staved.notes if n.part == p.id and not n.grace] for p in performance.parts}
+    exact = {p.id: _exact_ends(main[p.id], settings) for p in performance.parts if not p.percussion}
     close = _close(staved.notes, grid) if settings.fermata else NEVER
+    if any((end > close).any() for end in exact.values()):
+        close = NEVER
     for part in performance.parts:
         notes = [n for n in staved.notes if n.part == part.id]
         if part.percussion:
             result += voice_drums(notes, grid)
             continue
-        main = [n for n in notes if not n.grace]
-        sounding_s = _sounding_s(performance, staved.manner)
-        voiced = _voiced(main, grid, settings, sounding_s, wishes, close) if main else []
+        voiced = _voiced(main[part.id], exact[part.id], grid, settings, sounding_s, wishes, close)
         result += voiced + _adorning([n for n in notes if n.grace], voiced)
     return Voiced(tuple(sorted(result, key=lambda n: (n.onset_ql, n.pitch))), staved.manner)
 
@@ -131,19 +134,19 @@ def _sounding_s(performance: Performance, manner: Manner) -> dict[str, float]:
 
 
 def _voiced(
-    notes: list[StaffNote], grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float], wishes: Wishes,
-    close: int,
+    notes: list[StaffNote], exact: Ints, grid: BeatGrid, settings: VoiceSettings, sounding_s: dict[str, float],
+    wishes: Wishes, close: int,
 ) -> list[VoicedNote]:
     """The notes of one part, sorted by onset, with lengths and voices; none is held beyond `close`, in ticks."""
+    if not notes:
+        return []
     onset = np.array([to_ticks(n.onset_ql) for n in notes], dtype=np.int64)
     pitch = np.array([n.pitch for n in notes], dtype=np.int64)
     staff = np.array([n.staff for n in notes], dtype=np.int64)
     heard_s = np.array([sounding_s[n.id] for n in notes])
     held_s = grid.seconds_at(np.array([n.release_ql for n in notes])) - grid.seconds_at(onset / PER_QUARTER)
     end = np.minimum(_likely_ends(notes, onset, pitch, staff, heard_s, held_s, grid, settings), close)
-    if settings.fill_gaps_ql <= EIGHTH_QL:  # who wants longer rests filled wants no lengths as they were played
-        exact = _exact_lengths(onset, np.array([n.release_ql for n in notes]) * PER_QUARTER - onset)
-        end = np.where(exact > 0, np.minimum(onset + exact, _struck_again(onset, pitch)), end)
+    end = np.where(exact > 0, exact, end)
     for i, note in enumerate(notes):
         if note.id in wishes.duration_ql:
             end[i] = onset[i] + max(to_ticks(wishes.duration_ql[note.id]), 1)
@@ -208,18 +211,24 @@ def _likely_ends(
     return end
 
 
-def _exact_lengths(onset: Ints, held: Floats) -> Ints:
-    """Written lengths, in ticks, of notes that a program played: held for one and the same share of it. 0 for
-    single notes that were held otherwise, and for all where a person played."""
+def _exact_ends(notes: list[StaffNote], settings: VoiceSettings) -> Ints:
+    """Where notes end, in ticks, that a program played: each held for one and the same share of what is written.
+    0 for single notes that were held otherwise, and for all where a person played, or who reads wants longer rests
+    filled. Sorted by onset."""
+    onset = np.array([to_ticks(n.onset_ql) for n in notes], dtype=np.int64)
+    held = np.array([n.release_ql for n in notes]) * PER_QUARTER - onset
     eighth, twelfth = PER_QUARTER // 8, PER_QUARTER // 12
-    for share in MACHINE_SHARES if len(onset) >= MACHINE_NOTES else ():
+    for share in MACHINE_SHARES if len(onset) >= MACHINE_NOTES and settings.fill_gaps_ql <= EIGHTH_QL else ():
         length = held / share
         near = np.stack([np.maximum(np.rint(length / step), 1) * step for step in (eighth, twelfth)])
         off = np.abs(near - length)
         exact = off.min(axis=0) < MACHINE_QL * PER_QUARTER
-        best = np.take_along_axis(near, off.argmin(axis=0)[None], axis=0)[0].astype(np.int64)
-        if exact.mean() > 0.9 and np.isin(onset + best, onset).mean() > 0.7:  # else all are shorter than they are
-            return np.where(exact, best, 0)
+        end = onset + np.take_along_axis(near, off.argmin(axis=0)[None], axis=0)[0].astype(np.int64)
+        met = np.isin(end, onset)
+        if exact.mean() > 0.9 and met.mean() > 0.7:  # else all are shorter than they are
+            exact &= met | (end % (PER_QUARTER // 4) == 0)  # long ones are near some place on a fine grid anyhow
+            again = _struck_again(onset, np.array([n.pitch for n in notes], dtype=np.int64))
+            return np.where(exact, np.minimum(end, again), 0)
     return np.zeros(len(onset), dtype=np.int64)
 
 
