@@ -298,6 +298,13 @@ def test_the_user_says_where_a_measure_begins(written):
     assert grid.stated and 1.25 in grid.times_s[grid.beat == 1] and (grid.measure[0], grid.ql[0]) == (0, -2)
 
 
+@pytest.mark.parametrize("place_ql", [2.5, 7.0])
+def test_a_measure_begins_at_the_note_that_the_user_points_at_between_beats_too(written, place_ql):
+    grid = found(written, beat_one_s=place_ql * 0.625 + 0.03)
+    assert grid.stated and np.abs(grid.times_s[grid.beat == 1] - place_ql * 0.625).min() < 1e-3
+    assert np.allclose(np.diff(grid.ql[grid.beat == 1]), 4.0)
+
+
 @pytest.mark.parametrize(("factor", "step_s"), [("2", 0.3125), ("1/2", 1.25)])
 def test_the_user_doubles_and_halves_the_tempo(written, factor, step_s):
     grid = found(written, tempo_factor=factor)

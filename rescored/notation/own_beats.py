@@ -39,6 +39,7 @@ UPBEAT_QL = 0.25  # in steps of which pickups are tried
 SILENT = -3.0  # log odds of a beat or a downbeat without onset
 NEAR_S, SAME_S = 0.07, 0.03  # an onset this close to a beat tells of it; ... is on it
 EARLY_S, EARLY_QL = 0.06, 0.1  # a note this early may still belong to a measure
+ONE_QL = Fraction(1, 4)  # in steps of which the user moves measures
 MAX_BEATS = 200_000
 SHORTEST_S = 0.05  # of a quarter, in maps of music
 
@@ -65,10 +66,11 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
     odds = np.logaddexp(evidence.position[:, 1], evidence.position[:, 2]) - evidence.position[:, 0]
     if _placed_by_program(stated, np.unique(performance.onsets_s)):
         barred = grid
-        if grid is not None and not foreign and settings.time_signature == "auto" and settings.beat_one_s < 0:
+        told = settings.beat_one_s >= 0
+        if grid is not None and not foreign and settings.time_signature == "auto" and not told:
             barred = _corrected(grid, stated, performance, evidence, settings)
         beats_s = _beats(stated, performance.onsets_s) if barred is None else barred.times_s
-        if foreign or _on_beats(beats_s, evidence.times_s, odds):
+        if foreign or (told and barred is not None) or _on_beats(beats_s, evidence.times_s, odds):
             return Own(stated, beats_s, barred and with_keys(barred, stated), sure=True)
     lengths_ql = {1.0, *(float(s.beat_ql) for s in stated.time_signatures if s.compound)}
     clicked = [c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None]
@@ -205,7 +207,10 @@ def _stated_grid(
         begin, _, _ = next(_bars(signatures, first_ql))
         signatures = [TimeSignature(1, begin, *map(int, settings.time_signature.split("/")))]
     if settings.beat_one_s >= 0:
-        signatures = _moved(signatures, place(settings.beat_one_s))
+        k = nearest(performance.onsets_s, np.array([settings.beat_one_s]))
+        onset_s = float(performance.onsets_s[k[0]])
+        meant = abs(onset_s - settings.beat_one_s) < NEAR_S
+        signatures = _moved(signatures, place(onset_s if meant else settings.beat_one_s), ONE_QL if meant else None)
     bars, beats = [], 0
     for bar in _bars(signatures, first_ql):
         bars.append(bar)
@@ -294,11 +299,12 @@ def _bars(signatures: Sequence[TimeSignature], from_ql: float) -> Iterator[Bar]:
             start = stop
 
 
-def _moved(signatures: Sequence[TimeSignature], one_ql: float) -> list[TimeSignature]:
-    """The signatures, moved by less than a measure so that one begins at a place, or on the beat next to it."""
+def _moved(signatures: Sequence[TimeSignature], one_ql: float, step_ql: Fraction | None) -> list[TimeSignature]:
+    """The signatures, moved by less than a measure so that one begins at a place, in such steps, or on the beat next
+    to it."""
     start, _, signature = next(_bars(signatures, one_ql))
-    beats = round((Fraction(one_ql) - start) / signature.beat_ql)
-    by = beats * signature.beat_ql
+    step_ql = step_ql or signature.beat_ql
+    by = round((Fraction(one_ql) - start) / step_ql) * step_ql
     if 2 * by > signature.measure_ql:
         by -= signature.measure_ql
     return [replace(s, ql=s.ql + by) for s in signatures]
