@@ -150,7 +150,8 @@ def performed(
     starts_ql = np.array([b.ql for b in sheet.bars])
     played = perform(hands.onset_ql, hands.length_ql, hands.pitch, bpm=bpm, beat_ql=beat_ql(bar),
                      measures_ql=starts_ql, style=random_style(random), seed=int(random.integers(2**31)))
-    at, bent = bent_time(played.seconds_at(starts_ql), float(played.offset_s.max()) + 5.0, random)
+    end_s = float(played.offset_s.max()) + 5.0
+    at, bent = bent_time(played.seconds_at(starts_ql), np.unique(played.onset_s), end_s, random)
     onset_s, offset_s = (np.interp(x, at, bent) for x in (played.onset_s, played.offset_s))
     offset_s = onset_s + (offset_s - onset_s) * np.where(hands.left, random.uniform(0.6, 1.1), random.uniform(0.6, 1.1))
     _, chord = np.unique(np.round(hands.onset_ql * 96).astype(int), return_inverse=True)

@@ -151,6 +151,8 @@ class Net(nn.Module):
             {str(k): nn.Linear(HIDDEN, 3 * HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
         self.mixes = nn.ModuleDict(
             {str(k): nn.Linear(HIDDEN, HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
+        for layer in (*self.convs.values(), *self.mixes.values()):
+            nn.init.zeros_(layer.weight)  # a new layer changes nothing at first, so that a net can go on deeper
         self.norm = nn.LayerNorm(HIDDEN)
         self.leave = nn.Linear(HIDDEN, 3 + len(METRES) * len(PERIODS_S))
         self.drop = nn.Dropout(0.1)  # of features, so that no piece is known by heart
@@ -206,7 +208,7 @@ class Net(nn.Module):
 
 
 def resumed(path: Path) -> Net:
-    """A net with exported weights, to go on from."""
+    """A net with exported weights, to go on from; layers that it has beyond those are new."""
     with np.load(path) as stored:
         weights = {name: torch.as_tensor(stored[name].astype(np.float32)) for name in stored.files}
     net = Net(weights["mean"], weights["scale"])
@@ -216,6 +218,8 @@ def resumed(path: Path) -> Net:
         layers |= {f"{kind}{k}": layer for k, layer in group.items()}
     with torch.no_grad():
         for name, layer in layers.items():
+            if f"{name}.weight" not in weights:
+                continue
             weight = weights[f"{name}.weight"]
             layer.weight.copy_(weight.T if weight.ndim == 2 else weight)
             if layer.bias is not None:
@@ -315,7 +319,7 @@ def train(args: argparse.Namespace) -> None:
     running = torch.zeros(3, device=device)
     budget = args.minutes * 60
     while (share := (time.time() - started) / budget) < 1.0:
-        for _ in range(4):
+        for _ in range(16):
             try:
                 keep(stream.get_nowait())
             except queue.Empty:

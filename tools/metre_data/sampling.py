@@ -20,10 +20,11 @@ Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
-KINDS = {"study": 0.34, "written": 0.22, "arranged": 0.13, "chorale": 0.02, "accompanied": 0.10, "prelude": 0.08,
-         "song": 0.06, "counterpoint": 0.05}
-PLAIN = 0.28  # share of the pieces that are as simple as most music that is learnt first
+KINDS = {"study": 0.47, "written": 0.18, "arranged": 0.11, "chorale": 0.02, "accompanied": 0.07, "prelude": 0.06,
+         "song": 0.04, "counterpoint": 0.05}
+PLAIN = 0.24  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
+CROSSED = 0.35  # share of the studies that take the left hand of another
 MEDLEYS = 0.38  # share of the pieces that change their texture
 GROUPS = {"chorale": "chorale", "tune": "tune", "lead": "tune", "study": "study"}
 HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
@@ -107,6 +108,8 @@ class Sampler:
                 pool = self.by_metre[group, "4/4"]
             if pool:
                 sheet = pool[int(random.integers(0, len(pool)))]
+                if kind == "study" and random.random() < CROSSED and (other := _alike(sheet, pool, random)) is not None:
+                    return textures.crossed(sheet, other, random)
                 lay = {"accompanied": textures.with_accompaniment, "arranged": textures.arranged}
                 piece = lay.get(kind, textures.as_written)(sheet, random)
                 return piece if kind == "study" else textures.renotated(piece, random)
@@ -122,6 +125,17 @@ class Sampler:
         if not piece.notes or not piece.bars:
             return None
         return render(piece, random)
+
+
+def _alike(sheet: Sheet, pool: list[Sheet], random: Random) -> Sheet | None:
+    """Another study whose tempo suits, if one of a few is such; both stay in one metre."""
+    for k in random.integers(0, len(pool), 4):
+        other = pool[int(k)]
+        slow, quick = max(sheet.bpm[0], other.bpm[0]), min(sheet.bpm[1], other.bpm[1])
+        if other is not sheet and slow < 1.1 * quick and all(len({(b.numerator, b.denominator) for b in s.bars}) == 1
+                                                             for s in (sheet, other)):
+            return other
+    return None
 
 
 def _in_metre(piece: Piece, metre: str) -> bool:
@@ -184,7 +198,7 @@ class Song:
             start = min(begin.min(), beats[0])
             stretch = float(np.exp(random.normal(0.0, 0.15)))
             begin, end, beats = ((x - start) * stretch for x in (begin, end, beats))
-            at, bent = bent_time(beats[down], float(end.max()) + 5.0, random, freedom=0.5)
+            at, bent = bent_time(beats[down], np.unique(begin), float(end.max()) + 5.0, random, freedom=0.4)
             begin, end, beats = (np.interp(x, at, bent) for x in (begin, end, beats))
             begin = begin + random.normal(0.0, 0.001 * random.uniform(0.0, 15.0), len(begin))
             kept = random.random(len(begin)) > (random.uniform(0.0, 0.1) if random.random() < 0.5 else 0.0)

@@ -64,44 +64,70 @@ def drawn_bpm(natural: tuple[float, float], random: Random) -> float:
 
 
 def random_style(random: Random) -> Style:
-    """From a sight-reader with a metronome to a romantic virtuoso."""
-    free = random.beta(1.3, 2.2)
+    """From a sight-reader with a metronome to a romantic virtuoso, whose hands and chords are as far apart as those
+    of pianists are: melodies some 20 to 40 ms early, basses up to 100 ms (Repp 1996; Goebl 2001)."""
+    free = random.beta(0.9, 1.4)
     return Style(
         drift=0.01 + 0.10 * free * random.random(), unsteadiness=0.004 + 0.05 * free * random.random(),
         phrase_ql=float(random.choice([8.0, 16.0, 12.0, 32.0])), phrase_depth=0.25 * free * random.random(),
         ritardando=0.7 * random.random() * (free + 0.2), jitter_ms=3.0 + 15.0 * random.beta(1.5, 2.5),
-        spread_ms=2.0 + 10.0 * random.beta(1.5, 3), lead_ms=22.0 * random.beta(1, 2),
-        rolled=0.0 if random.random() < 0.6 else 0.3 * free, roll_ms=random.uniform(22, 60),
+        spread_ms=2.0 + 22.0 * random.beta(1.2, 2.8), lead_ms=40.0 * random.beta(1, 2.2),
+        rolled=0.0 if random.random() < 0.55 else 0.4 * free, roll_ms=random.uniform(20, 80),
         held=random.uniform(0.45, 1.05), held_spread=random.uniform(0.03, 0.25), loudness=random.uniform(48, 80),
-        dynamics=random.uniform(0, 20), melody_louder=random.uniform(0, 18), uneven=random.uniform(2, 12),
+        dynamics=random.uniform(0, 24), melody_louder=random.uniform(0, 28), uneven=random.uniform(2, 16),
         accent=0.0 if random.random() < 0.5 else max(random.normal(3, 4), 0.0),  # pianists lean on few downbeats
     )
 
 
 def bent_time(
-    downbeats_s: np.ndarray, end_s: float, random: Random, freedom: float = 1.0
+    downbeats_s: np.ndarray, onsets_s: np.ndarray, end_s: float, random: Random, freedom: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Freedom that no score shows, as a map of times (from, to): notes and beats leaned upon or hurried, phrases that
-    surge and linger, breaths before a measure, and now and then another tempo from some measure on.
+    """Freedom that no score shows, as a map of times (from, to): single notes and beats leaned upon or hurried,
+    phrases that surge and linger and slow down towards their last beats, breaths before a measure, and now and then
+    another tempo from some measure on.
 
-    From steady playing to the rubato of Romantic piano music, where neighbouring beats differ by a fifth and more
-    (Repp 1992; Grosche, Mueller & Sapp 2010).
+    From steady playing to the rubato of Romantic piano music, where neighbouring beats differ by a fifth and more,
+    and notes within a beat as much (Repp 1992, 1998; Grosche, Mueller & Sapp 2010).
     """
-    free = freedom * float(random.beta(1.1, 1.5))
-    at = np.arange(0.0, end_s + 1.0, 0.05)
+    free = freedom * float(random.beta(0.8, 1.0))
+    at = np.arange(0.0, end_s + 1.0, 0.02)
     rate = np.zeros(len(at))
-    for scale_s, most in ((0.35, 0.22), (1.0, 0.42), (5.0, 0.35)):
+    for scale_s, most in ((0.12, 0.6), (0.35, 0.6), (1.0, 0.55), (5.0, 0.4)):
         knots = np.arange(0.0, end_s + 2 * scale_s + 1.0, scale_s)
-        rate += np.interp(at, knots, random.normal(0.0, most * free * random.random(), len(knots)))
+        kicks = random.standard_t(4, len(knots)) / np.sqrt(2.0)  # most are small, some are large
+        rate += np.interp(at, knots, most * free * random.random() * kicks)
+    if len(downbeats_s) > 8 and random.random() < 0.2 + 0.6 * free:
+        every = int(random.choice([1, 2, 2, 4, 4, 8]))
+        depth, length_s = 0.9 * free * random.random(), random.uniform(0.6, 3.0)
+        for stop in downbeats_s[int(random.integers(0, every)) :: every]:
+            depth_here = depth * random.uniform(0.3, 1.3)
+            rate -= np.where(at < stop, depth_here * np.clip(1.0 - (stop - at) / length_s, 0.0, 1.0), 0.0)
     if len(downbeats_s) > 12 and random.random() < 0.2:
         for start in random.choice(downbeats_s[4:-4], int(random.integers(1, 3))):
             rate += np.where(at >= start, random.normal(0.0, 0.22), 0.0)
-    step = 0.05 * np.exp(-np.clip(rate, -0.9, 0.9))
+    step = 0.02 * np.exp(-np.clip(rate, -1.1, 1.1))
     if len(downbeats_s) > 4 and random.random() < 0.5 * free + 0.1:
-        share = random.uniform(0.03, 0.2)
-        for start in downbeats_s[random.random(len(downbeats_s)) < share]:
-            step[min(int(max(start - 0.1, 0.0) / 0.05), len(step) - 1)] += random.gamma(2.0, 0.12)
+        _linger(step, downbeats_s - 0.1, random.uniform(0.03, 0.2), 0.12, random)
+    if random.random() < 0.7:
+        _linger(step, onsets_s, 0.15 * free * random.random(), 0.08 * free, random)
     return at, np.concatenate([[0.0], np.cumsum(step)[:-1]])
+
+
+def _linger(step: np.ndarray, places_s: np.ndarray, share: float, length_s: float, random: Random) -> None:
+    """A share of the places lasts longer, by a gamma distribution of twice this mean; `step` every 20 ms."""
+    for place in places_s[random.random(len(places_s)) < share]:
+        step[min(int(max(place, 0.0) / 0.02), len(step) - 1)] += random.gamma(2.0, length_s)
+
+
+def _hands_apart(begin: np.ndarray, ql: np.ndarray, pitch: np.ndarray, random: Random) -> np.ndarray:
+    """Basses before what is written with them."""
+    share = 0.0 if random.random() < 0.55 else random.uniform(0.0, 0.7)
+    _, chord, size = np.unique(np.round(ql * 96), return_inverse=True, return_counts=True)
+    lowest = np.full(len(size), 200)
+    np.minimum.at(lowest, chord, pitch)
+    early = (random.random(len(size)) < share) & (size > 1)
+    by = random.gamma(2.0, random.uniform(0.01, 0.035), len(size)) * early
+    return np.where(pitch < np.minimum(lowest[chord] + 5, 60), begin - by[chord], begin)
 
 
 def render(piece: Piece, random: Random) -> Rendition | None:
@@ -120,8 +146,8 @@ def render(piece: Piece, random: Random) -> Rendition | None:
     played = perform(onset, length, pitch, bpm=60.0 / beat_s, beat_ql=beat_ql(middle), measures_ql=starts, style=style,
                      seed=int(random.integers(2**31)), melody=melody.astype(bool) if random.random() < 0.8 else None,
                      fermatas_ql=fermatas)
-    raw_at, bent = bent_time(played.seconds_at(starts), float(played.offset_s.max()) + 5.0, random,
-                             freedom=0.3 if piece.plain else 1.0)
+    raw_at, bent = bent_time(played.seconds_at(starts), np.unique(played.onset_s), float(played.offset_s.max()) + 5.0,
+                             random, freedom=0.3 if piece.plain else 1.0)
 
     def seconds_at(places: np.ndarray) -> np.ndarray:
         """Times of places in the score, freedom included."""
@@ -130,7 +156,10 @@ def render(piece: Piece, random: Random) -> Rendition | None:
 
     ql = onset.astype(float)
     begin, end = (np.interp(x, raw_at, bent) for x in (played.onset_s, played.offset_s))
-    velocity = played.velocity.astype(float)
+    begin = _hands_apart(begin, ql, pitch, random)
+    places_s = np.arange(0.0, begin.max() + 8.0, random.uniform(2.0, 8.0))
+    swell = random.normal(0.0, random.uniform(0.0, 20.0), len(places_s))
+    velocity = played.velocity + np.interp(begin, places_s, swell)
     ql, begin, end, pitch, velocity = _ornaments(ql, begin, end, pitch, velocity, melody.astype(bool), random)
     ql, begin, end, pitch, velocity = _mistakes(ql, begin, end, pitch, velocity, random)
     if random.random() < 0.12:

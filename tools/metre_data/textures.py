@@ -376,6 +376,34 @@ def arranged(sheet: Sheet, random: Random) -> Piece:
     return Piece(sheet.name, _without_unisons(notes), sheet.bars, sheet.end_ql)
 
 
+def crossed(tune: Sheet, other: Sheet, random: Random) -> Piece:
+    """The right hand of one study over the left hand of another in the same metre, measure by measure, whose notes
+    move to the nearest tones of the harmony that the first one has."""
+    right, left = tune.part < 2, other.part >= 2
+    if right.sum() < 12 or left.sum() < 12:
+        return as_written(tune, random)
+    harmony = Harmony(infer_chords(tune, random))
+    stops = np.append([b.ql for b in other.bars[1:]], other.end_ql)
+    whole = [k for k, b in enumerate(other.bars) if stops[k] - b.ql > bar_ql(b) - 1e-6]
+    inside = [left & (other.onset_ql > other.bars[k].ql - 1e-6) & (other.onset_ql < stops[k] - 1e-6) for k in whole]
+    shift = -12 * max(round((np.median(other.pitch[left]) - np.median(tune.pitch[right]) + 14) / 12), 0)
+    first = int(random.integers(0, len(whole)))
+    columns = (x[right] for x in (tune.onset_ql, tune.duration_ql, tune.pitch, tune.part))
+    notes: list[Note] = [(float(o), float(d), int(p), bool(k == 0)) for o, d, p, k in zip(*columns, strict=True)]
+    for k, bar in enumerate(tune.bars):
+        stop = tune.bars[k + 1].ql if k + 1 < len(tune.bars) else tune.end_ql
+        if stop - bar.ql < bar_ql(bar) - 1e-6:
+            continue
+        place = (first + k) % len(whole)
+        here = inside[place]
+        rows = zip(other.onset_ql[here], other.duration_ql[here], other.pitch[here], strict=True)
+        for o, d, p in rows:
+            at, around = bar.ql + float(o) - other.bars[whole[place]].ql, max(int(p) + shift, 24)
+            tones = [nearest(tone, around) for tone in harmony.tones(at)]
+            notes.append((at, float(d), min(tones, key=lambda q, goal=around: abs(q - goal)), False))
+    return Piece(tune.name, _without_unisons(notes), tune.bars, tune.end_ql, bpm=tune.bpm)
+
+
 def _broken(rows: list[tuple[float, float, int]], bars: list[Bar], end: float, random: Random) -> list[Note]:
     """What sounds at every beat, one note after the other."""
     bar = bars[len(bars) // 2]
