@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -241,8 +242,8 @@ class KeySignature:
 class StatedMetre:
     """What a MIDI file says of its own metre; whether its notes keep to it is another question.
 
-    `times_s` and `ql`, n >= 2 of each, increase strictly: where the tempo changes, in seconds and in quarters from
-    the begin of the file. Measures and places of the signatures count from there, too.
+    `times_s` and `ql`, n >= 2 of each, increase strictly from 0: where the tempo changes, in seconds and in quarters
+    from the begin of the file. Measures and places of the signatures, in order and on 32nds, count from there, too.
     """
 
     times_s: tuple[float, ...]
@@ -255,8 +256,13 @@ class StatedMetre:
         times_s, ql = self.knots
         if times_s.shape != ql.shape or len(ql) < 2 or (np.diff(times_s) <= 0).any() or (np.diff(ql) <= 0).any():
             raise ValueError("a tempo map must increase strictly")
-        if self.division < 1:
+        if times_s[0] or ql[0]:
+            raise ValueError("a tempo map begins with the file")
+        if not 1 <= self.division < 2**15:
             raise ValueError(f"{self.division} ticks a quarter")
+        for places in ([s.ql for s in self.time_signatures], [k.ql for k in self.keys]):
+            if any(a >= b for a, b in pairwise(places)) or any(8 % p.denominator or p < 0 for p in places):
+                raise ValueError("signatures must be in order, and on 32nds")
 
     @cached_property
     def knots(self) -> tuple[Floats, Floats]:

@@ -373,11 +373,29 @@ def test_a_file_of_hours_at_a_mad_tempo_is_read_or_refused(read):
     assert not found(performance).stated
 
 
+def as_json(performance):
+    settings = Settings()
+    grid, score = notate(performance, settings, Runner())
+    source = scores.transcription(TIMES).source
+    return json.loads(json.dumps(to_json(Transcription(source, settings.as_dict(), performance, grid, score))))
+
+
+@pytest.mark.parametrize("damage", [
+    {"division": 2**70}, {"times_s": [30.0, 31.0]}, {"ql": [0.0, float("nan")]}, {"ql": [1e308, -1e308]},
+    {"time_signatures": [{"measure": k, "ql": ql, "numerator": 3, "denominator": 4} for k, ql in ((9, 50), (1, 0))]},
+    {"time_signatures": [{"measure": 1, "ql": k / 480, "numerator": 7, "denominator": 8} for k in range(100)]},
+], ids=["clock", "begin", "no number", "backwards", "order", "places"])
+def test_a_saved_song_whose_metre_was_damaged_is_refused(written, damage):
+    data = as_json(written)
+    data["performance"]["stated"] |= damage
+    with pytest.raises(InputError):
+        from_json(data)
+
+
 def test_what_the_file_states_is_saved_with_the_song(written):
     settings = Settings()
     grid, score = notate(written, settings, Runner())
-    source = scores.transcription(TIMES).source
-    saved = from_json(json.loads(json.dumps(to_json(Transcription(source, settings.as_dict(), written, grid, score)))))
-    assert saved.performance.stated == written.stated and saved.grid.stated
+    saved = from_json(as_json(written))
+    assert saved.performance.stated == written.stated and saved.grid.stated and saved.grid.keys == grid.keys
     assert notate(saved.performance, settings, Runner())[1] == score
     assert written.stated.keys == (KeySignature(1, Fraction(0), 0, "major"),)

@@ -15,9 +15,9 @@
     time_signatures  measure ql numerator denominator; keys: measure ql fifths mode
     tempi            ql bpm beat_ql text; chords: ql symbol
     performance      parts pedal pulse candidates duration_s warnings; hands: staff by note id, where a MIDI file's
-                     tracks tell it; stated: what a MIDI file says of its metre, its
-                     tempo map as times_s and ql from the file's begin; grid: confidence of each
-                     beat, and whether they are the stated ones
+                     tracks tell it; stated: what a MIDI file says of its metre, its tempo map as times_s and ql from
+                     the file's begin; grid: confidence of each beat, whether they are the stated ones, and the keys
+                     that are stated with them
     lead_sheet       whether song.lead.musicxml is beside it
     score            title composer parts measures symbols clefs marks time_signatures: all that is drawn
 
@@ -50,6 +50,7 @@ from ..music import (
     Check,
     Delete,
     Edit,
+    KeySignature,
     Merge,
     Move,
     Note,
@@ -112,7 +113,7 @@ def to_json(transcription: Transcription) -> dict[str, Any]:
         "chords": _plain(score.chords),
         "lead_sheet": transcription.lead is not None,
         "performance": _plain(performance, but=("notes",)),
-        "grid": {"confidence": grid.confidence.tolist(), "stated": grid.stated},
+        "grid": {"confidence": grid.confidence.tolist(), "stated": grid.stated, "keys": _plain(grid.keys)},
         "score": _plain(score, but=("notes", "keys", "tempi", "chords")),
     }
 
@@ -138,7 +139,7 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         beats["time_s"], beats["ql"], beats["measure"], beats["beat"],
         _typed(data["time_signatures"], tuple[TimeSignature, ...]),
         np.array(_typed(data["grid"]["confidence"], tuple[float, ...])),
-        _typed(data["grid"].get("stated", False), bool))
+        _typed(data["grid"].get("stated", False), bool), _typed(data["grid"].get("keys", []), tuple[KeySignature, ...]))
     notes = _typed(data["notes"], tuple[Note, ...]) + _typed(data["unwritten"], tuple[Note, ...])
     performance = dataclasses.replace(_typed({**data["performance"], "notes": []}, Performance), notes=notes)
     heard = data.get("heard")
