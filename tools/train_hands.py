@@ -5,16 +5,18 @@
 Learns from studies (`metre_data.studies`, but for the tenth that is held out), drawn together, disturbed and
 performed; from `hand_data.two_hands`; and with --real from the two-staff scores of music21's corpus, too
 (tools/oracle.py): of every other composer, the others being measured, or of all, for what ships. Nothing is
-fitted on asap_dev. One core, about .1 s of it a step.
+fitted on asap_dev. One core, about .3 s of it a step. --begin takes the weights of a smaller network, too.
 
-What ships came about in stages. Without studies: 1600 steps with --real even, 1000 more at --rate 2e-3, 2000
-more with --real all --share 0.4. Then with them and --real all: 500 steps whose hands were where the writers
-had put them (--rate 1.2e-3 --share 0.25 --studies 0.55), 1500 drawn together (--rate 2e-3), 700 in which hands
-seldom pass a line to each other (--rate 1.2e-3 --share 0.4).
-Notes right before -> after the studies, network alone and with the search: 55 held-out studies .993 -> .993,
-.994 -> .995; 65 of them drawn together and disturbed, which is as hard as real music, .878 -> .899, .876 -> .891
-(real pieces are all learned from; from nothing, 300 steps with studies and --real even say .882 of the notes of
-nine pieces of other composers, and .920 without Schoenberg, where 2600 without studies said .867 and .935).
+What ships came about in stages, the first ones in a network of half the width and four layers. Without studies:
+1600 steps with --real even, 1000 more at --rate 2e-3, 2000 more with --real all --share 0.4. Then with them and
+--real all: 500 steps whose hands were where the writers had put them (--rate 1.2e-3 --share 0.25 --studies 0.55),
+1500 drawn together (--rate 2e-3), 700 in which hands seldom pass a line to each other (--rate 1.2e-3 --share 0.4).
+Then, widened to what it is, 4500 with more studies (--rate 1.5e-3 --share 0.4 --studies 0.65 --seed 11).
+Notes right before -> after that last stage, network alone and with the search: 157 held-out studies .991 -> .992,
+.991 -> .991; drawn together .921 -> .933, .915 -> .921; disturbed, too, .914 -> .925, .901 -> .909. (With the
+search, `hands.Weights.likely` at 5 says .930 and .922 of the last two, and less of real performances: not taken.)
+Real pieces are all learned from; from nothing, 300 steps with studies and --real even say .882 of the notes of nine
+pieces of other composers, and .920 without Schoenberg, where 2600 without studies said .867 and .935.
 """
 
 from __future__ import annotations
@@ -81,10 +83,18 @@ class Reader(nn.Module):
         return {name: value.detach().numpy() for name, value in self._named().items()}
 
     def load(self, path: Path) -> None:
-        """Go on from weights that were kept."""
-        with np.load(path) as stored, torch.no_grad():
+        """Go on from weights that were kept; those of a narrower and lower network say the same in this one."""
+        with np.load(path) as stored:
+            kept = {name: stored[name].astype(np.float32) for name in stored}
+        times = HIDDEN // len(kept["norm.bias"])
+        with torch.no_grad():
             for name, value in self._named().items():
-                value.copy_(torch.from_numpy(stored[name].astype(np.float32)))
+                if name not in kept:  # of a layer that adds nothing yet
+                    value.mul_(float(not name.startswith(("mix", "down"))))
+                    continue
+                wide = widened(name, kept[name], times)
+                uneven = 0.02 * (times > 1) * wide.std() * np.random.default_rng(1).standard_normal(wide.shape)
+                value.copy_(torch.from_numpy(wide + uneven))
 
     def _named(self) -> dict[str, torch.Tensor]:
         out = {"in.weight": self.inside.weight.T, "in.bias": self.inside.bias, "out.weight": self.out.weight.T,
@@ -99,6 +109,18 @@ class Reader(nn.Module):
                     out[f"{name}{k}.bias"] = layer.bias
             out |= {f"place{k}": self.place[k], f"held{k}": self.held[k], f"nobody{k}": self.nobody[k]}
         return out
+
+
+def widened(name: str, value: np.ndarray, times: int) -> np.ndarray:
+    """Weights for `times` copies of every hidden number and every head, which give what one gave (Chen, Goodfellow
+    & Shlens, "Net2Net", ICLR 2016)."""
+    if name.startswith(("place", "held", "nobody")) or value.ndim == 1:
+        return np.tile(value, (times, *[1] * (value.ndim - 1))) if name != "out.bias" else value
+    if name.startswith("look"):  # queries, keys and values side by side
+        value = np.concatenate([np.tile(part, (1, times)) for part in np.split(value, 3, axis=1)], axis=1)
+    elif name != "out.weight":
+        value = np.tile(value, (1, times))
+    return value if name == "in.weight" else np.tile(value, (times, 1)) / times
 
 
 # ---------------------------------------------------------------- examples

@@ -2,7 +2,7 @@
 
 Every note looks at the notes around it by how far they lie in pitch and time (attention with biases for
 relative places, after Shaw et al. 2018, and a place to look at where nothing is there), after a count of
-what lies above and below it. About 45,000 weights, learned by `tools/train_hands.py`. Plain NumPy.
+what lies above and below it. About 240,000 weights, learned by `tools/train_hands.py`. Plain NumPy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..models import weights_in
 from ..music import Floats, Ints
 from .layers import Floats32, normed
 
-HIDDEN, HEADS, LAYERS = 32, 4, 4
+HIDDEN, HEADS, LAYERS = 64, 8, 6
 REACH = 40  # notes to either side that a note looks at
 TOGETHER_S = 0.02  # notes this close are struck together
 LAGS_S = np.array([0.02, 0.16, 0.32, 0.65, 1.3, 2.6])  # edges of the stretches of time that are told apart
