@@ -142,6 +142,16 @@ def test_a_last_chord_that_is_held_on_ends_with_its_measure_and_has_fermatas(las
     assert [e.get("type") for e in root.iter("fermata")] == expected * ["upright"]
 
 
+def test_fermatas_of_all_staves_stand_over_what_begins_last():
+    """A half in the left hand is still held when the last chord, a quarter in both hands, is struck."""
+    grid = grid_of("4/4", beats=17)
+    played = [(k, 0.95, 72 + (0, 2, 4, 5, 4, 2, 0)[k]) for k in range(7)] + [(0, 2, 48), (2, 2, 43), (4, 1, 48)]
+    last = [(5, 6, 55), (7, 4, 71), (7, 4, 67), (7, 4, 43)]
+    score = notate(play(played + last, grid, PIANO), grid)
+    held = [(s.staff, s.onset_ql) for s in score.symbols if s.fermata]
+    assert held == [(1, 7), (2, 7)] and {s.onset_ql for s in score.symbols if s.voice == 2} >= {7}
+
+
 def test_what_is_held_on_is_written_as_played_on_request():
     as_played = ending(9.3, {"voices.fermata": False})
     assert len(as_played.measures) == 4 and not any(s.fermata for s in as_played.symbols)

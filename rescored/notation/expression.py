@@ -115,8 +115,8 @@ def accented(notes: Sequence[WrittenNote]) -> frozenset[str]:
 def held_on(
     notes: Sequence[WrittenNote], performance: Performance, grid: BeatGrid, measures: Sequence[Measure]
 ) -> frozenset[str]:
-    """Ids of the notes that end the music and have a fermata: one chord a staff, where the last to begin sound for
-    a beat or more beyond the end of the measure, which is as far as they are written."""
+    """Ids of the notes that end the music and have a fermata, where the last to begin sound for a beat or more beyond
+    the end of the measure, which is as far as they are written: one chord a staff, one of the last if it has any."""
     drums = {p.id for p in performance.parts if p.percussion}
     main = [n for n in notes if not n.grace and n.part not in drums]
     last = max((n.onset_ql for n in main), default=Fraction(0))
@@ -129,8 +129,8 @@ def held_on(
     if grid.ql_at(np.array([until_s]))[0] - float(end) < metre.beat_ql:
         return frozenset()
     sounding = [n for n in main if n.onset_ql + n.duration_ql > last]
-    upper = {(n.part, n.staff): n.voice for n in sorted(sounding, key=lambda n: -n.voice)}
-    return frozenset(n.id for n in sounding if upper[n.part, n.staff] == n.voice)
+    ends = {(n.part, n.staff): n.voice for n in sorted(sounding, key=lambda n: (n.onset_ql == last, -n.voice))}
+    return frozenset(n.id for n in sounding if ends[n.part, n.staff] == n.voice)
 
 
 def tempo_marks(grid: BeatGrid, measures: Sequence[Measure], swing: bool) -> tuple[TempoMark, ...]:
