@@ -250,6 +250,27 @@ def test_a_player_of_the_click_keeps_to_it(name, seed):
     assert grid.times_s[0] == pytest.approx(0.0, abs=0.05)
 
 
+def test_who_is_late_in_a_metre_that_no_program_has_by_default_keeps_it(read):
+    """7/8 at 110, played to the click 40 ms late."""
+    rng, notes = np.random.default_rng(0), []
+    for m in range(14):
+        for k, pitch in enumerate((60, 64, 67, 64, 62, 65, 69)):
+            chord = (pitch - 12, pitch) if k in (0, 2, 4) else (pitch,)
+            notes += [(1680 * m + 240 * k, 200, p, 40 + 25 * len(chord)) for p in chord]
+    late = [(max(round(at + rng.normal(35, 8)), 0), *rest) for at, *rest in notes]
+    conductor = track((0, 0xFF, 0x58, 4, 7, 3, 24, 8), (0, 0xFF, 0x51, 3, 8, 83, 0))
+    grid = found(read(midi(conductor, notes_track(sorted(late)))))
+    assert grid.stated and bars(grid) == [("7/8", 1)] and grid.times_s[0] == pytest.approx(0.04, abs=0.01)
+
+
+def test_a_passage_has_the_tempo_of_its_end_and_none_that_comes_after_it(read):
+    tempi = track((0, 0xFF, 0x51, 3, 9, 39, 192), (16 * 480, 0xFF, 0x51, 3, 6, 138, 27),
+                  (8 * 480, 0xFF, 0x51, 3, 9, 39, 192))
+    performance = read(midi(tempi, notes_track(four(count=40))))
+    _, score = notate(replace(performance, notes=performance.notes[:18]), Settings(), Runner())
+    assert [(t.ql, t.bpm, t.text) for t in score.tempi] == [(0, 100, ""), (16, pytest.approx(140, abs=0.1), "")]
+
+
 @pytest.mark.parametrize("late_s", [-0.02, 0.035])
 def test_who_is_always_late_has_his_beats_where_he_plays_them(late_s):
     performance, quarter_s = against_a_click("eighths", 0)

@@ -77,7 +77,10 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
     if not clicked:
         return None
     clicks_s, _ = max(clicked, key=lambda c: c[1])
-    if grid is None or settings.tempo_factor != "1" or (late_ql := _late_ql(stated, clicks_s, grid.times_s)) is None:
+    late_ql = None
+    if grid is not None and settings.tempo_factor == "1":
+        late_ql = _late_ql(stated, clicks_s, grid.times_s, NEAR if foreign else NEAR / 2)
+    if grid is None or late_ql is None:
         return Own(stated, clicks_s, None, sure=False)
     late = replace(grid, times_s=stated.seconds_at(stated.ql_at(grid.times_s) + late_ql))
     begin = max(int(np.searchsorted(late.times_s, float(performance.onsets_s[0]) + EARLY_S)) - 1, 0)
@@ -168,14 +171,14 @@ def _clicks(stated: StatedMetre, times_s: Floats, odds: Floats, beat_ql: float) 
     return _beats(stated, times_s, phase, beat_ql), told(phase)
 
 
-def _late_ql(stated: StatedMetre, clicks_s: Floats, beats_s: Floats) -> float | None:
-    """How much later than stated beats those lie that were played; None where they are others."""
+def _late_ql(stated: StatedMetre, clicks_s: Floats, beats_s: Floats, near: float) -> float | None:
+    """How much later than stated beats those lie that were played; None where they are others, so far off."""
     inside = clicks_s[(clicks_s > beats_s[0] - EARLY_S) & (clicks_s < beats_s[-1] + EARLY_S)]
     if not len(inside):
         return None
     late_ql = stated.ql_at(inside) - stated.ql_at(beats_s[nearest(beats_s, inside)])
     beat_ql = np.median(np.diff(stated.ql_at(clicks_s)))
-    return float(np.median(late_ql)) if np.median(np.abs(late_ql)) < NEAR / 2 * beat_ql else None
+    return float(np.median(late_ql)) if np.median(np.abs(late_ql)) < near * beat_ql else None
 
 
 def _beats(stated: StatedMetre, times_s: Floats, phase: float = 0.0, beat_ql: float = 1.0) -> Floats:

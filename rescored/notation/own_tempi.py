@@ -25,7 +25,8 @@ def stated_tempi(stated: StatedMetre, grid: BeatGrid, measures: Sequence[Measure
     of_beat = stated.ql_at(grid.times_s)
     scale = (grid.ql[-1] - grid.ql[0]) / (of_beat[-1] - of_beat[0])  # other than 1 where the user halves the tempo
     pace = 60.0 * scale * np.diff(places) / np.diff(times_s)
-    steps = _merged(np.interp(places, of_beat, grid.ql), pace, begin, end)
+    beyond = np.maximum(places - of_beat[-1], 0.0) + np.minimum(places - of_beat[0], 0.0)
+    steps = _merged(np.interp(places, of_beat, grid.ql) + scale * beyond, pace, begin, end)
     full_ql = float(min(m.numerator * Fraction(4, m.denominator) for m in measures))
     standing = [b - a >= full_ql - 1e-3 for a, b, _ in steps]
     if sum(b - a for (a, b, _), firm in zip(steps, standing, strict=True) if firm) < FIRM * (end - begin):

@@ -33,7 +33,7 @@ from .ticks import to_ticks
 NO_CHORDS = Chords(())
 
 
-@stage(version=15)
+@stage(version=16)
 def write_score(
     spelled: Spelled, grid: BeatGrid, performance: Performance, title: str, chords: Chords = NO_CHORDS, *,
     settings: ScoreSettings, report: Report = silent,
