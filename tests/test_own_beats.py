@@ -289,6 +289,16 @@ def test_what_was_cut_out_of_a_recording_has_the_tempo_and_not_the_phase():
     assert grid.stated and np.allclose(np.diff(grid.times_s), quarter_s) and np.abs(off).max() < 0.05
 
 
+@pytest.mark.parametrize("later_s", [1.9, 3.37])
+@pytest.mark.parametrize("name", ["six eight", "siciliano", "nine eight"])
+def test_what_was_cut_out_of_a_recording_in_eighths_keeps_its_tempo_too(name, later_s):
+    performance, quarter_s = against_a_click(name, 0, later_s=later_s)
+    grid = found(performance)
+    metre = performance.stated.time_signatures[0]
+    off = np.mod((grid.times_s - later_s) / quarter_s / 1.5 + 0.5, 1.0) - 0.5
+    assert grid.stated and bars(grid) == [(f"{metre.numerator}/8", 1)] and np.abs(off).max() < 0.05
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["eighths", "waltz", "six eight", "dotted eighths"])
 def test_a_performance_in_a_program_that_was_not_set_is_heard(name, seed):

@@ -46,7 +46,7 @@ UNLIKE = 0.05  # share by which a beat is no such number
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=14)
+@stage(version=15)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -87,7 +87,9 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
         evidence, k = _with_onset(evidence, settings.beat_one_s, near_s)
         evidence.position[k] = (SURE, SURE, 0.0)
     report(0.5, "finding beats and measures")
-    metres = METRES if settings.time_signature == "auto" else (settings.time_signature,)
+    metres = own.metres if own else METRES
+    if settings.time_signature != "auto":
+        metres = (settings.time_signature,)
     # who says where one measure begins means all of them
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
     path = search(evidence, metres, shortest, longest, weights)
@@ -112,7 +114,7 @@ def _contradicts(path: Path, own: Own, settings: MetreSettings) -> bool:
     if says_nothing(own.stated) and np.abs(quarters / COUNTED - 1.0).min() > UNLIKE:
         return True
     in_eighths = COMPOUND[path.metre].mean() > 0.5 and abs(quarters / 1.5 - 1.0) < UNLIKE
-    return bool(in_eighths and own.grid is None and settings.time_signature == "auto")
+    return bool(in_eighths and own.grid is None and own.metres == METRES and settings.time_signature == "auto")
 
 
 def _pitched(performance: Performance) -> Ints:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from ..music import BeatGrid, Floats, KeySignature, Performance, StatedMetre, TimeSignature
 from ..settings import MetreSettings
-from .beat_search import Evidence, Path, nearest
+from .beat_search import ALL_METRES, COMPOUND, Evidence, Path, nearest
 from .rhythm_net import METRES
 
+IN_EIGHTHS = tuple(m for m, compound in zip(ALL_METRES, COMPOUND, strict=True) if compound)
 SUBDIVISIONS = (8, 12)  # of a quarter: a program's notes lie on some of these
 ON_GRID = 0.7  # share of the onsets that lies there, of a program's
 CERTAIN = 12.0  # nats by which that must beat chance
@@ -51,6 +52,7 @@ class Own(NamedTuple):
     times_s: Floats
     grid: BeatGrid | None
     sure: bool  # whether the measures hold in any case
+    metres: tuple[str, ...] = METRES  # that such beats can have
 
 
 def own_metre(performance: Performance, evidence: Evidence, settings: MetreSettings) -> Own | None:
@@ -72,19 +74,20 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
         beats_s = _beats(stated, performance.onsets_s) if barred is None else barred.times_s
         if foreign or (told and barred is not None) or _on_beats(beats_s, evidence.times_s, odds):
             return Own(stated, beats_s, barred and with_keys(barred, stated), sure=True)
-    lengths_ql = {1.0, *(float(s.beat_ql) for s in stated.time_signatures if s.compound)}
-    clicked = [c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None]
+    lengths_ql = {float(s.beat_ql) if s.compound else 1.0 for s in stated.time_signatures} or {1.0}
+    clicked = {ql: c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None}
     if not clicked:
         return None
-    clicks_s, _ = max(clicked, key=lambda c: c[1])
+    beat_ql = max(clicked, key=lambda ql: clicked[ql][1])
+    clicks_s, metres = clicked[beat_ql][0], METRES if beat_ql == 1 else IN_EIGHTHS
     late_ql = None
     if grid is not None and settings.tempo_factor == "1":
         late_ql = _late_ql(stated, clicks_s, grid.times_s, NEAR if foreign else NEAR / 2)
     if grid is None or late_ql is None:
-        return Own(stated, clicks_s, None, sure=False)
+        return Own(stated, clicks_s, None, sure=False, metres=metres)
     late = replace(grid, times_s=stated.seconds_at(stated.ql_at(grid.times_s) + late_ql))
     begin = max(int(np.searchsorted(late.times_s, float(performance.onsets_s[0]) + EARLY_S)) - 1, 0)
-    return Own(stated, late.times_s[begin:], with_keys(late, stated), sure=foreign)
+    return Own(stated, late.times_s[begin:], with_keys(late, stated), sure=foreign, metres=metres)
 
 
 def says_nothing(stated: StatedMetre) -> bool:
