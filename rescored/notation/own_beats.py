@@ -5,7 +5,8 @@ whatever the program was set to, mostly 120 beats a minute in 4/4. Two tests tel
 program placed lie to the tick on halves and thirds of quarters. Those that were played against a click gather
 around them, everywhere in the file and in the same phase (Rayleigh's test: Fisher, Statistical Analysis of
 Circular Data, 1993, ch. 4). That phase may be any, since what is cut out of a recording begins anywhere: the
-tempo is the file's then, and where in it beats and measures fall is for the music to tell.
+tempo is the file's then, and where in it beats and measures fall is for the music to tell. What programs write
+that were never told, 120 and 4/4, counts for less than what someone must have set.
 """
 
 from __future__ import annotations
@@ -63,24 +64,48 @@ def own_metre(performance: Performance, evidence: Evidence, settings: MetreSetti
     grid = None
     if any(s.numerator > 1 for s in stated.time_signatures) or settings.time_signature != "auto":  # no mere clicks
         grid = _stated_grid(stated, performance, settings)
-    # a 5/8 that someone set is no default, and the network would take its beats for others
-    foreign = any(s.numerator > 1 and f"{s.numerator}/{s.denominator}" not in METRES for s in stated.time_signatures)
     odds = np.logaddexp(evidence.position[:, 1], evidence.position[:, 2]) - evidence.position[:, 0]
+    own = None
     if _placed_by_program(stated, np.unique(performance.onsets_s)):
-        barred = grid
-        told = settings.beat_one_s >= 0
-        if grid is not None and not foreign and settings.time_signature == "auto" and not told:
-            barred = _corrected(grid, stated, performance, evidence, settings)
-        beats_s = _beats(stated, performance.onsets_s) if barred is None else barred.times_s
-        if foreign or (told and barred is not None) or _on_beats(beats_s, evidence.times_s, odds):
-            return Own(stated, beats_s, barred and with_keys(barred, stated), sure=True)
+        own = _written(stated, grid, performance, evidence, odds, settings)
+    return own or _played(stated, grid, performance, evidence, odds, settings)
+
+
+def _foreign(stated: StatedMetre) -> bool:
+    """Whether there are time signatures such as 5/8, which are no program's default, and which the network does not
+    know: it would take their beats for others."""
+    return any(s.numerator > 1 and f"{s.numerator}/{s.denominator}" not in METRES for s in stated.time_signatures)
+
+
+def _written(
+    stated: StatedMetre, grid: BeatGrid | None, performance: Performance, evidence: Evidence, odds: Floats,
+    settings: MetreSettings,
+) -> Own | None:
+    """What holds of a program's notes: all, unless something else fits them far better."""
+    sure = _foreign(stated)
+    if grid is not None and settings.beat_one_s >= 0:
+        sure = True
+    elif grid is not None and settings.time_signature == "auto" and not sure:
+        grid = _corrected(grid, stated, performance, evidence, settings)
+    beats_s = _beats(stated, performance.onsets_s) if grid is None else grid.times_s
+    if sure or _on_beats(beats_s, evidence.times_s, odds):
+        return Own(stated, beats_s, grid and with_keys(grid, stated), sure=True)
+    return None
+
+
+def _played(
+    stated: StatedMetre, grid: BeatGrid | None, performance: Performance, evidence: Evidence, odds: Floats,
+    settings: MetreSettings,
+) -> Own | None:
+    """What holds of notes that were played against a click: the tempo, and the measures where beats are the stated
+    ones, all as late as the player is."""
     lengths_ql = {float(s.beat_ql) if s.compound else 1.0 for s in stated.time_signatures} or {1.0}
     clicked = {ql: c for ql in sorted(lengths_ql) if (c := _clicks(stated, evidence.times_s, odds, ql)) is not None}
     if not clicked:
         return None
     beat_ql = max(clicked, key=lambda ql: clicked[ql][1])
     clicks_s, metres = clicked[beat_ql][0], METRES if beat_ql == 1 else IN_EIGHTHS
-    late_ql = None
+    foreign, late_ql = _foreign(stated), None
     if grid is not None and settings.tempo_factor == "1":
         late_ql = _late_ql(stated, clicks_s, grid.times_s, NEAR if foreign else NEAR / 2)
     if grid is None or late_ql is None:
