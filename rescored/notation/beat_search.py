@@ -34,7 +34,8 @@ class SearchWeights:
     """Costs in nats, tuned on scores and songs that the network has not seen."""
 
     tempo: float = 0.6  # of the network's metre and beat length, per second
-    steady: float = 0.15  # spread of the log ratio of neighbouring beats
+    steady: float = 0.15  # spread of the log ratio of neighbouring beats; beyond it costs grow in proportion only,
+    # for who plays freely now and then plays very freely (Huber 1964)
     jump: float = 20.0  # most that a change of tempo costs
     silent: float = 1.3  # a beat without onset
     silent_most: float = 9.0  # a long rest
@@ -324,8 +325,8 @@ def _viterbi(times, position, tempo, of, source, count, division, par):  # type:
                     h = source[j, f]
                     if h < 0:
                         continue
-                    z = np.log(period * count[j, f] / (times[j] - times[h])) / par[1]
-                    cost = min(0.5 * z * z, par[2])
+                    z = abs(np.log(period * count[j, f] / (times[j] - times[h]))) / par[1]
+                    cost = min(0.5 * z * z if z < 1.0 else z - 0.5, par[2])
                 else:
                     cost = 0.0
                 for x in range(states):

@@ -107,7 +107,11 @@ def accented(notes: Sequence[WrittenNote]) -> frozenset[str]:
         top = np.array([max(n.velocity for n in chord) for chord in chords], dtype=np.float64)
         for k, chord in enumerate(chords):
             around = np.concatenate([top[max(k - 6, 0):k], top[k + 1:k + 7]])
-            if len(around) >= 6 and top[k] > max(np.quantile(around, 0.9) + ACCENT / 2, np.median(around) + ACCENT):
+            if len(around) < 6:
+                continue
+            places = np.array([0.9, 0.5]) * (len(around) - 1)  # the upper tenth and the median
+            high, middle = np.interp(places, np.arange(len(around)), np.sort(around))
+            if top[k] > max(high + ACCENT / 2, middle + ACCENT):
                 result |= {n.id for n in chord if n.velocity == top[k] and not n.grace}
     return frozenset(result)
 

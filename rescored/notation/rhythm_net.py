@@ -1,9 +1,11 @@
-"""A small network that reads onsets as a musician does: where beats and downbeats fall, and in which metre.
+"""Small networks that read onsets as a musician does: where beats and downbeats fall, and in which metre.
 
 Temporal convolutions of growing dilation over onset clusters (Bai, Kolter & Koltun 2018) alternate with
 attention to the onsets around, whose rotary positions are times (after Su et al. 2021), so that it can
-look a beat or a measure back whatever is struck between. About 1.7 million weights, learned by
-`tools/train_metre.py`. Inference is plain NumPy.
+look a beat or a measure back whatever is struck between. Two such networks are asked, of 1.8 and 2.6 million
+weights, and the mean of their probabilities counts: the smaller one has learned from steadier players and is better at
+plain music, the other from players as free as the Romantic ones. Both were learned by `tools/train_metre.py`; inference
+is plain NumPy.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from .layers import Floats32, normed
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s
 HIDDEN = 160
-LAYERS = (1, 2, 4, 8, 0, 1, 2, 4, 8, 16, 0, 1, 2, 4, 8, 16, 32, 0, 1, 2, 4)  # dilations; 0 = attention
+LAYERS = (1, 2, 4, 8, 0, 1, 2, 4, 8, 16, 0, 1, 2, 4, 8, 16, 32, 0, 1, 2, 4,
+          0, 1, 2, 4, 8, 16, 0, 1, 2, 4)  # dilations; 0 = attention
 HEADS = 5
 REACH = 256  # onsets to either side that attention sees
+BLOCK = 128  # onsets whose attention is computed at once
 WAVES_S = 0.2 * 2.0 ** (np.arange(HIDDEN // HEADS // 2) / 2.0)  # of the rotary positions: 0.2 to 36 s
-WEIGHTS = Path(__file__).with_name("rhythm_net.npz")
+WEIGHTS = tuple(Path(__file__).with_name(name) for name in ("rhythm_net_plain.npz", "rhythm_net.npz"))
+LEAST = 1e-12  # a probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +43,19 @@ class Reading:
 
 
 def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
-    """What the network makes of onsets, as from `rhythm_features.hear_onsets`: (n,) and (n, WIDTH)."""
-    w = _weights()
+    """What the networks make of onsets, as from `rhythm_features.hear_onsets`: (n,) and (n, WIDTH)."""
+    read = [_probabilities(times_s, features, _weights(path)) for path in WEIGHTS]
+    position, tempo = (np.log(np.mean(what, axis=0) + LEAST) for what in zip(*read, strict=True))
+    return Reading(position, tempo.reshape(len(tempo), len(METRES), len(PERIODS_S)))
+
+
+def _probabilities(times_s: Floats, features: Floats32, w: dict[str, Floats32]) -> tuple[Floats32, Floats32]:
+    """Of a reading's positions and of its metres with beat lengths, by one network."""
     x = np.clip((features - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
     turn = np.exp(2j * np.pi * times_s[:, None] / WAVES_S).astype(np.complex64)
     for k, dilation in enumerate(LAYERS):
+        if f"norm{k}.weight" not in w:
+            break  # one of fewer layers
         h = normed(x, w, f"norm{k}")
         if dilation:
             x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
@@ -50,13 +63,12 @@ def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
             looked = _attended(np.asarray(h @ w[f"look{k}.weight"], dtype=np.float32), turn)
             x = x + looked @ w[f"mix{k}.weight"]
     y = np.maximum(normed(x, w, "norm"), 0.0) @ w["out.weight"] + w["out.bias"]
-    tempo = _log_softmax(y[:, 3:]).reshape(len(y), len(METRES), len(PERIODS_S))
-    return Reading(_log_softmax(y[:, :3]), tempo)
+    return _softmax(y[:, :3]), _softmax(y[:, 3:])
 
 
-@lru_cache(maxsize=1)
-def _weights() -> dict[str, Floats32]:
-    return weights_in(WEIGHTS)
+@lru_cache(maxsize=len(WEIGHTS))
+def _weights(path: Path) -> dict[str, Floats32]:
+    return weights_in(path)
 
 
 def _shifted(x: Floats32, by: int) -> Floats32:
@@ -75,14 +87,14 @@ def _attended(qkv: Floats32, turn: NDArray[np.complex64]) -> Floats32:
     query, key, value = (x.reshape(n, HEADS, size).transpose(1, 0, 2) for x in np.split(qkv, 3, axis=1))
     query, key = _turned(query, turn) / np.float32(np.sqrt(size)), _turned(key, turn)
     out = np.empty((n, HEADS, size), dtype=np.float32)
-    for a in range(0, n, REACH):
-        b, lo, hi = min(a + REACH, n), max(a - REACH, 0), min(a + 2 * REACH, n)
+    for a in range(0, n, BLOCK):
+        b, lo, hi = min(a + BLOCK, n), max(a - REACH, 0), min(a + BLOCK + REACH, n)
         far = np.abs(np.arange(a, b)[:, None] - np.arange(lo, hi)) > REACH
         score = query[:, a:b] @ key[:, lo:hi].transpose(0, 2, 1)
-        score[:, far] = -np.inf
-        share = np.exp(score - score.max(axis=2, keepdims=True))
-        share /= share.sum(axis=2, keepdims=True)
-        out[a:b] = (share @ value[:, lo:hi]).transpose(1, 0, 2)
+        score += np.where(far, np.float32(-np.inf), np.float32(0.0))
+        score -= score.max(axis=2, keepdims=True)
+        np.exp(score, out=score)
+        out[a:b] = (score @ value[:, lo:hi] / score.sum(axis=2, keepdims=True)).transpose(1, 0, 2)
     return out.reshape(n, HIDDEN)
 
 
@@ -93,6 +105,6 @@ def _turned(x: Floats32, turn: NDArray[np.complex64]) -> Floats32:
     return np.concatenate([z.real, z.imag], axis=2)
 
 
-def _log_softmax(x: Floats32) -> Floats32:
-    x = x - x.max(axis=1, keepdims=True)
-    return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)), dtype=np.float32)
+def _softmax(x: Floats32) -> Floats32:
+    x = np.exp(x - x.max(axis=1, keepdims=True))
+    return np.asarray(x / x.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -22,7 +22,7 @@ Random = np.random.Generator
 SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
 KINDS = {"study": 0.47, "written": 0.18, "arranged": 0.11, "chorale": 0.02, "accompanied": 0.07, "prelude": 0.06,
          "song": 0.04, "counterpoint": 0.05}
-PLAIN = 0.24  # share of the pieces that are as simple as most music that is learnt first
+PLAIN = 0.38  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
 CROSSED = 0.35  # share of the studies that take the left hand of another
 MEDLEYS = 0.38  # share of the pieces that change their texture
