@@ -154,26 +154,24 @@ def octave_lines(notes: Sequence[WrittenNote], parts: Sequence[Part], clefs: Seq
 
 def _octave_lines(notes: list[WrittenNote], clefs: list[Clef], part: str, staff: int) -> list[Mark]:
     chords = [list(g) for _, g in groupby(notes, key=lambda n: n.onset_ql)]
-    cost = np.zeros((len(chords), 3))  # as it stands, 8va, 8vb
+    of_note = np.repeat(np.arange(len(chords)), [len(chord) for chord in chords])
+    treble = np.zeros(len(chords), dtype=bool)
     free, sounding = [], Fraction(-(10**6))
     for k, chord in enumerate(chords):
         at = chord[0].onset_ql
         free.append(sounding <= at)
         sounding = max(sounding, *(n.onset_ql + n.duration_ql for n in chord))
-        clef = next((c for c in reversed(clefs) if c.ql <= at), clefs[0])
-        sign = TREBLE if clef.sign == "G" else BASS
-        place = places(chord)
-        for state, shift in enumerate((0, -7, 7)):
-            lines = np.maximum(ledger_lines(place + shift, sign) - BEARABLE, 0)
-            cost[k, state] = lines.sum() + (OCTAVE_NOTE if shift else 0.0)
-        if sign == TREBLE:
-            cost[k, 2] = 1e6
-        else:
-            cost[k, 1] = 1e6
-        if (place < LOWEST_LINE[sign] + 4).any():  # would sink below the staff's middle
-            cost[k, 1] = 1e6
-        if (place > LOWEST_LINE[sign] + 4).any():
-            cost[k, 2] = 1e6
+        treble[k] = next((c for c in reversed(clefs) if c.ql <= at), clefs[0]).sign == "G"
+    place, high = places(notes), treble[of_note]
+    cost = np.zeros((len(chords), 3))  # as it stands, 8va, 8vb
+    for state, shift in enumerate((0, -7, 7)):
+        lines = np.where(high, ledger_lines(place + shift, TREBLE), ledger_lines(place + shift, BASS))
+        np.add.at(cost[:, state], of_note, np.maximum(lines - BEARABLE, 0))
+        cost[:, state] += OCTAVE_NOTE if shift else 0.0
+    middle = np.where(high, LOWEST_LINE[TREBLE], LOWEST_LINE[BASS]) + 4
+    cost[~treble, 1] = cost[treble, 2] = 1e6
+    cost[of_note[place < middle], 1] = 1e6  # would sink below the staff's middle
+    cost[of_note[place > middle], 2] = 1e6
     cost[0, 1:] += OCTAVE_CHANGE
     path = cheapest_path(cost, np.where(free, OCTAVE_CHANGE, np.inf))
     result = []

@@ -96,17 +96,18 @@ def relations(
     return far * TIMES + time, sounds
 
 
-_Near = list[tuple[int, int, int, int, Ints, NDArray[np.bool_], NDArray[np.bool_]]]
+_Near = list[tuple[int, int, int, int, Ints, NDArray[np.bool_], Floats32]]
 
 
 def _neighbours(onset_s: Floats, offset_s: Floats, pitch: Ints) -> _Near:
-    """Blocks of notes and those that they look at: rows a..b, columns lo..hi, relations, whether too far."""
+    """Blocks of notes and those that they look at: rows a..b, columns lo..hi, relations, -inf where too far."""
     n, result = len(pitch), []
     for a in range(0, n, REACH):
         b, lo, hi = min(a + REACH, n), max(a - REACH, 0), min(a + 2 * REACH, n)
         rows, columns = np.arange(a, b)[:, None], np.arange(lo, hi)[None, :]
         place, sounds = relations(onset_s, offset_s, pitch, rows, columns)
-        result.append((a, b, lo, hi, place, sounds, np.abs(rows - columns) > REACH))
+        far = np.where(np.abs(rows - columns) > REACH, np.float32(-np.inf), np.float32(0.0))
+        result.append((a, b, lo, hi, place, sounds, far))
     return result
 
 
@@ -119,7 +120,7 @@ def _attended(qkv: Floats32, near: _Near, place_bias: Floats32, held: Floats32, 
         score = query[:, a:b] @ key[:, lo:hi].transpose(0, 2, 1)
         score += place_bias[:, place]
         score += held[:, None, None] * sounds
-        score[:, far] = -np.inf
+        score += far
         top = np.maximum(score.max(axis=2, keepdims=True), nobody[:, None, None])
         share = np.exp(score - top)
         share /= share.sum(axis=2, keepdims=True) + np.exp(nobody[:, None, None] - top)
