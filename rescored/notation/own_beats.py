@@ -105,8 +105,9 @@ def _played(
         return None
     beat_ql = max(clicked, key=lambda ql: clicked[ql][1])
     clicks_s, metres = clicked[beat_ql][0], METRES if beat_ql == 1 else IN_EIGHTHS
-    if len(set_by_someone := {f"{s.numerator}/{s.denominator}" for s in stated.time_signatures} - {"4/4"}) == 1:
-        metres = tuple(m for m in metres if m in set_by_someone) or metres  # only where measures begin is open
+    if metres == IN_EIGHTHS:  # these were set by someone; only where measures begin is open
+        said = {f"{s.numerator}/{s.denominator}" for s in stated.time_signatures}
+        metres = tuple(m for m in metres if m in said) or metres
     foreign, late_ql = _foreign(stated), None
     if grid is not None and settings.tempo_factor == "1":
         late_ql = _late_ql(stated, clicks_s, grid.times_s, NEAR if foreign else NEAR / 2)
