@@ -619,6 +619,11 @@ class Measure:
     denominator: int
     confidence: float = 1.0
 
+    @property
+    def signature(self) -> TimeSignature:
+        """The time signature in force, as one that begins here."""
+        return TimeSignature(self.number, self.ql, self.numerator, self.denominator)
+
 
 @dataclass(frozen=True, slots=True)
 class Tuplet:

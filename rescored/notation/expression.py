@@ -14,17 +14,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from ..music import (
-    BeatGrid,
-    Floats,
-    Mark,
-    Measure,
-    Part,
-    Performance,
-    TempoMark,
-    TimeSignature,
-    WrittenNote,
-)
+from ..music import BeatGrid, Floats, Mark, Measure, Part, Performance, TempoMark, WrittenNote
 from .clefs import cheapest_path
 from .measures import measure_of
 from .ornaments import sounding_until
@@ -129,8 +119,7 @@ def held_on(
     if not any(n.onset_ql + n.duration_ql == end for n in main if n.id in chord):
         return frozenset()
     until_s = max(t for n, t in zip(performance.notes, sounding_until(performance), strict=True) if n.id in chord)
-    metre = TimeSignature(measures[-1].number, measures[-1].ql, measures[-1].numerator, measures[-1].denominator)
-    if grid.ql_at(np.array([until_s]))[0] - float(end) < metre.beat_ql:
+    if grid.ql_at(np.array([until_s]))[0] - float(end) < measures[-1].signature.beat_ql:
         return frozenset()
     sounding = [n for n in main if n.onset_ql + n.duration_ql > last]
     ends = {(n.part, n.staff): n.voice for n in sorted(sounding, key=lambda n: (n.onset_ql == last, -n.voice))}

@@ -27,7 +27,7 @@ def stated_tempi(stated: StatedMetre, grid: BeatGrid, measures: Sequence[Measure
     pace = 60.0 * scale * np.diff(places) / np.diff(times_s)
     beyond = np.maximum(places - of_beat[-1], 0.0) + np.minimum(places - of_beat[0], 0.0)
     steps = _merged(np.interp(places, of_beat, grid.ql) + scale * beyond, pace, begin, end)
-    full_ql = float(min(m.numerator * Fraction(4, m.denominator) for m in measures))
+    full_ql = float(min(m.signature.measure_ql for m in measures))
     standing = [b - a >= full_ql - 1e-3 for a, b, _ in steps]
     if sum(b - a for (a, b, _), firm in zip(steps, standing, strict=True) if firm) < FIRM * (end - begin):
         return []

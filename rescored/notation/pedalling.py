@@ -43,7 +43,7 @@ def pedal_marks(
     edges = np.array([float(m.ql) for m in measures])
     down, left, up = grid.ql_at(down_s), grid.ql_at(left_s), grid.ql_at(up_s)
     at = np.clip(np.searchsorted(edges, down + float(STEP_QL) / 2, side="right") - 1, 0, len(measures) - 1)
-    length = np.array([4 * m.numerator / m.denominator for m in measures])[at]
+    length = np.array([float(m.signature.measure_ql) for m in measures])[at]
     in_words = np.zeros(len(measures), dtype=np.bool_)
     for first, end in stretches:
         in_words[first:end] = True

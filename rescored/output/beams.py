@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Literal
 
-from ..music import Measure, Symbol, TimeSignature
+from ..music import Measure, Symbol
 
 Beam = Literal["start", "continue", "stop", "partial-left", "partial-right"]
 _BEAMS = {"eighth": 1, "16th": 2, "32nd": 3, "64th": 4}
@@ -65,7 +65,7 @@ def _is_beamed(symbol: Symbol) -> bool:
 
 def _spans(symbols: Sequence[Symbol], measure: Measure) -> list[tuple[str, int]]:
     """For each symbol the stretch of the measure that its beam may not leave."""
-    metre = TimeSignature(measure.number, measure.ql, measure.numerator, measure.denominator)
+    metre = measure.signature
     beat = min(metre.beat_ql, Fraction(1)) if metre.beat_ql != Fraction(3, 2) else metre.beat_ql
     if measure.denominator == 8 and beat == _EIGHTH:
         beat = Fraction(1)  # 5/8, 7/8: pairs, the odd eighth last

@@ -195,7 +195,7 @@ def _check_drawn(score: Score) -> None:
     if not sane or len({m.number for m in score.measures}) < len(score.measures):
         raise ValueError("no such score")
     for m in score.measures:
-        full_ql = TimeSignature(m.number, m.ql, m.numerator, m.denominator).measure_ql
+        full_ql = m.signature.measure_ql
         if full_ql > MAX_QL or not 0 < m.length_ql <= MAX_QL or abs(m.ql) > MAX_QL:
             raise ValueError(f"no such measure: {m}")
 

@@ -306,7 +306,7 @@ class _Writer:
 
     def _voices(self, part: Part, staff: int, measure: Measure, accidentals: Accidentals) -> Iterator[stream.Voice]:
         symbols = self.symbols[part.id, staff, measure.number]
-        is_short = measure.length_ql < Fraction(4 * measure.numerator, measure.denominator)
+        is_short = measure.length_ql < measure.signature.measure_ql
         printed: dict[int, list[bool]] = {}  # a reader takes in all voices, in time order
         for i in sorted(range(len(symbols)), key=lambda i: (symbols[i].onset_ql, not symbols[i].grace)):
             printed[i] = accidentals.printed(symbols[i], [self.score.note[n] for n in symbols[i].notes])
