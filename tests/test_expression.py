@@ -147,7 +147,8 @@ def test_fermatas_of_all_staves_stand_over_what_begins_last():
     grid = grid_of("4/4", beats=17)
     played = [(k, 0.95, 72 + (0, 2, 4, 5, 4, 2, 0)[k]) for k in range(7)] + [(0, 2, 48), (2, 2, 43), (4, 1, 48)]
     last = [(5, 6, 55), (7, 4, 71), (7, 4, 67), (7, 4, 43)]
-    score = notate(play(played + last, grid, PIANO), grid)
+    half = f"n{len(played)}"
+    score = notate(play(played + last, grid, PIANO), grid, wishes=Wishes(duration_ql={half: F(3)}))
     held = [(s.staff, s.onset_ql) for s in score.symbols if s.fermata]
     assert held == [(1, 7), (2, 7)] and {s.onset_ql for s in score.symbols if s.voice == 2} >= {7}
 

@@ -402,7 +402,7 @@ def test_short_notes_are_staccato_unless_the_pedal_holds_them():
     dry = notate(played, grid, {"voices.fill_gaps_ql": 1})
     assert drawn(dry)[:7] == ["quarter"] * 7
     assert [s.staccato for s in dry.symbols[:7]] == [True] * 7  # nothing follows the last note
-    wet = notate(replace(played, pedal=(Span(0.0, played.duration_s),)), grid, {"voices.fill_gaps_ql": 1})
+    wet = notate(replace(played, pedal=(Span(0.0, played.duration_s + 1.0),)), grid, {"voices.fill_gaps_ql": 1})
     assert not any(s.staccato for s in wet.symbols)
 
 

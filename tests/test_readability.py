@@ -52,7 +52,7 @@ def test_easier_is_less_cluttered_and_easy_fits_the_hand():
     random = np.random.default_rng(3)
     notes = []
     for k in range(32):
-        notes += [(k, 0.45, 72 + int(random.integers(0, 9))), (k + 0.75, 0.2, 74), (k, 2, 40 + k % 5)]
+        notes += [(k, 0.45, 72 + int(random.integers(0, 9))), (k + 0.75, 0.2, 74), (k, 1.3, 40 + k % 5)]
         notes += [(k, 0.9, p) for p in (52, 55, 60, 64)] if k % 4 == 0 else []
     performance = play(notes, grid, PIANO, held=1.0)
     scores = {name: notate(performance, grid, READABILITY[name]) for name in READABILITY}

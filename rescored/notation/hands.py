@@ -50,7 +50,7 @@ class Weights:
     likely: float = 0.7  # per nat of log odds that the network gives against a note's hand
 
 
-@stage(version=8)
+@stage(version=9)
 def split_hands(
     placed: Placed, performance: Performance, wishes: Wishes = NO_WISHES, *, settings: HandSettings,
     report: Report = silent,

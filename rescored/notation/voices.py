@@ -1,8 +1,7 @@
 """Note values and voices.
 
-A note mostly ends where a following note of its hand begins, or on a beat (Nakamura, Yoshii & Dixon,
-"Note value recognition for piano transcription", IEEE/ACM TASLP 25, 2017); how long its key was held
-only chooses among these ends. The pedal is not length.
+A note mostly ends where a following note of its hand begins, or on a beat; how long its key was held
+only helps to choose among these ends (note_values). The pedal is not length.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 
 from ..music import (
     NO_WISHES,
@@ -30,39 +28,18 @@ from ..music import (
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
-from .layout import SHORTEST, ruler
+from .layout import ruler
 from .measures import lay_measures, signature_at
+from .note_values import NEVER, held_ends, likely_ends, struck_again
 from .ornaments import sounding_until
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
 MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for which a program holds a note
 MACHINE_NOTES = 12  # fewer tell nothing
 MACHINE_QL = 0.01  # so near is a length that no one measured with his fingers
-NEVER = 2**62  # ticks
 EIGHTH_QL = 0.5
 EIGHTH = PER_QUARTER // 2  # ... in ticks
 BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Costs of an end; chosen on two-staff scores of music21's corpus, performed by expressive.py."""
-
-    longer: float = 1.5  # per octave that the value exceeds the held length
-    longer_pedalled: float = 1.0  # ... where the pedal sustains what the key lets go
-    shorter: float = 1.6  # per octave that it falls short
-    skip: float = 0.9  # per octave of the number of onsets of the hand until the end
-    skip_first: float = 0.5  # for not ending with the hand's next onset
-    distance: float = 0.6  # per octave to the nearest note that begins at the end
-    silence: float = 1.5  # per eighth of silence, of key and pedal, beyond the first that a value spans
-    rest: float = 1.4  # ends before the next onset of the hand, so that a rest follows
-    rest_as_played: float = 0.3  # ... where no gap is to be filled
-    off_beat: float = 1.3  # ... and not on a beat
-    legato: float = 1.2  # keys are let go this much early
-    tie: float = 0.3  # the value takes two symbols
-    tie_before_rest: float = 1.0  # ... although where it ends is free
-    touch_s: float = 0.03  # lengths below this say nothing
-    chord: float = 2.0  # notes struck together end together if their lengths differ by less than this factor
 
 
 @dataclass
@@ -75,7 +52,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=8)
+@stage(version=9)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
@@ -181,34 +158,21 @@ def _adorning(graces: list[StaffNote], voiced: list[VoicedNote]) -> list[VoicedN
 
 def _likely_ends(
     notes: list[StaffNote], onset: Ints, pitch: Ints, staff: Ints, heard_s: Floats, held_s: Floats, grid: BeatGrid,
-    settings: VoiceSettings, weights: Weights = Weights(),
+    settings: VoiceSettings,
 ) -> Ints:
-    """Where every note is best taken to end, in ticks; notes that begin together mostly end together.
+    """Where every note is best taken to end, in ticks; where gaps are not to be filled, as its key was held.
 
     `heard_s` is how long every note sounds, `held_s` how long its key is down.
     """
-    held = np.array([n.release_ql for n in notes]) * PER_QUARTER - onset
-    onset_s = grid.seconds_at(onset / PER_QUARTER)
-    touch = grid.ql_at(onset_s + weights.touch_s) * PER_QUARTER - onset
-    sounding = np.maximum(grid.ql_at(onset_s + heard_s) * PER_QUARTER - onset, held)
-    longer = np.where(heard_s > 1.2 * held_s + 0.1, weights.longer_pedalled, weights.longer)
+    held: Floats = np.array([n.release_ql for n in notes], dtype=np.float64) * PER_QUARTER - onset
     beat, part, start, levels = _beats(onset, grid)
-    rest = weights.rest if settings.fill_gaps_ql else weights.rest_as_played
-    w = np.array([weights.shorter, weights.skip, weights.skip_first, weights.distance, rest,
-                  weights.off_beat, weights.legato, weights.tie, weights.silence,
-                  weights.tie_before_rest])
-    fill = round(settings.fill_gaps_ql * PER_QUARTER)
-    end: Ints = _choose_ends(onset, held, sounding, touch, longer, staff, pitch, beat, part, start, levels, fill, w)
-    together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, key in enumerate(zip(onset.tolist(), staff.tolist(), strict=True)):
-        together[key].append(i)
-    for (at, _), members in together.items():
-        if len(members) > 1:
-            middle = int(np.sort(end[members])[len(members) // 2])
-            for i in members:
-                if 1 / weights.chord < (end[i] - at) / (middle - at) < weights.chord:
-                    end[i] = middle
-    return end
+    if not settings.fill_gaps_ql:
+        return held_ends(onset, pitch, staff, held, part, start)
+    onset_s = grid.seconds_at(onset / PER_QUARTER)
+    heard = np.maximum(grid.ql_at(onset_s + heard_s) * PER_QUARTER - onset, held)
+    velocity = np.array([n.velocity for n in notes], dtype=np.int64)
+    return likely_ends(onset, pitch, staff, velocity, held, heard, onset_s, held_s, beat, part, start, levels,
+                       round(settings.fill_gaps_ql * PER_QUARTER))
 
 
 def _exact_ends(notes: list[StaffNote], settings: VoiceSettings) -> Ints:
@@ -227,21 +191,9 @@ def _exact_ends(notes: list[StaffNote], settings: VoiceSettings) -> Ints:
         met = np.isin(end, onset)
         if exact.mean() > 0.9 and met.mean() > 0.7:  # else all are shorter than they are
             exact &= met | (end % (PER_QUARTER // 4) == 0)  # long ones are near some place on a fine grid anyhow
-            again = _struck_again(onset, np.array([n.pitch for n in notes], dtype=np.int64))
+            again = struck_again(onset, np.array([n.pitch for n in notes], dtype=np.int64))
             return np.where(exact, np.minimum(end, again), 0)
     return np.zeros(len(onset), dtype=np.int64)
-
-
-def _struck_again(onset: Ints, pitch: Ints) -> Ints:
-    """When every note's key is struck anew, in ticks; far away where it is not. Sorted by onset."""
-    result = np.full(len(onset), NEVER, dtype=np.int64)
-    upcoming: dict[int, tuple[int, int]] = {}  # of a pitch: its next onset, and the one after that is later
-    for i in range(len(onset) - 1, -1, -1):
-        at, beyond = upcoming.get(int(pitch[i]), (NEVER, NEVER))
-        result[i] = at if at > onset[i] else beyond
-        if at > onset[i]:
-            upcoming[int(pitch[i])] = (int(onset[i]), at)
-    return result
 
 
 def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
@@ -256,98 +208,6 @@ def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
     spans = [ruler(s.numerator, s.denominator).spans for s in signatures]
     levels = np.array([(*s, *(s[-1],) * (max(map(len, spans)) - len(s))) for s in spans], dtype=np.int64)
     return beat[k], (beat // parts)[k], starts[k], levels[k]
-
-
-@njit(cache=True)
-def _takes_two(a: int, b: int, beat: int, compound: bool, spans: Ints) -> bool:
-    """Whether a note from `a` to `b`, counted from the start of a measure, cannot be one symbol.
-
-    The rule is layout's; where a place belongs to a tuplet nothing is said.
-    """
-    if a % SHORTEST or b % SHORTEST:
-        return False
-    units = (b - a) // SHORTEST
-    while units % 2 == 0:
-        units //= 2
-    if units not in (1, 3, 7) or a // spans[0] != (b - 1) // spans[0]:
-        return True
-    first, last, inside = len(spans), len(spans), len(spans)
-    for i in range(len(spans) - 1, -1, -1):
-        first = i if a % spans[i] == 0 else first
-        last = i if b % spans[i] == 0 else last
-        inside = i if (b - 1) // spans[i] > a // spans[i] else inside
-    if inside == len(spans):
-        return False
-    if compound and spans[inside] >= beat:
-        return not (first <= inside and a % beat == 0 and b % beat == 0)
-    if first <= inside:
-        return False
-    return first > inside + 1 or not ((units == 1 and (a + b) // 2 % spans[inside] == 0) or last < inside)
-
-
-@njit(cache=True)
-def _choose_ends(
-    onset: Ints, held: Floats, sounding: Floats, touch: Floats, longer: Floats, staff: Ints, pitch: Ints, beat: Ints,
-    part: Ints, start: Ints, levels: Ints, fill: int, w: Floats,
-) -> Ints:
-    """The cheapest end of every note; never after the same key is struck again. Sorted by onset."""
-    n = len(onset)
-    far = np.int64(2**62)
-    out = np.empty(n, dtype=np.int64)
-    for i in range(n):
-        released = max(held[i], 0.0) + touch[i]
-        heard = max(sounding[i], 0.0) + touch[i]
-        lasted = released + (w[6] - 1.0) * max(held[i], 0.0)
-        best, choice = 1e18, onset[i] + part[i]
-        compound = 3 * part[i] == beat[i]
-        phase = (onset[i] - start[i]) % levels[i, 0]
-        limit, following = far, far
-        rank = 0
-        j = i + 1
-        while j < n and limit == far and rank < 15:
-            at = onset[j]
-            near = 128
-            while j < n and onset[j] == at:
-                if staff[j] == staff[i]:
-                    near = min(near, abs(pitch[j] - pitch[i]))
-                if pitch[j] == pitch[i] and at > onset[i]:
-                    limit = at
-                j += 1
-            if near == 128 or at == onset[i]:
-                continue
-            rank += 1
-            if rank == 1:
-                following = at
-            length = at - onset[i]
-            if length > 4 * lasted + 8 * PER_QUARTER:
-                break
-            octaves = np.log2((length + touch[i]) / lasted)
-            cost = longer[i] * octaves if octaves > 0 else -w[0] * octaves
-            cost += w[8] * max((length - heard) / EIGHTH - 1.0, 0.0)
-            if w[7] > 0 and _takes_two(phase, phase + length, beat[i], compound, levels[i]):
-                cost += w[7]
-            cost += w[1] * np.log2(rank) + (w[2] if rank > 1 else 0.0) + w[3] * min(near, 12) / 12
-            if cost < best:
-                best, choice = cost, at
-        e = onset[i] + part[i] - (onset[i] - start[i]) % part[i]
-        while e - onset[i] <= 2 * heard + beat[i]:
-            octaves = np.log2((e - onset[i] + touch[i]) / (heard if e < following else released))
-            cost = (longer[i] * octaves if octaves > 0 else -w[0] * octaves) + w[4]
-            if (e - start[i]) % beat[i] != 0:
-                cost += w[5]
-            if w[7] > 0 and _takes_two(phase, phase + e - onset[i], beat[i], compound, levels[i]):
-                cost += w[9]
-            if cost < best:
-                best, choice = cost, e
-                if e < following <= e + fill:
-                    choice = following
-            e += part[i]
-        if following == far:  # nothing follows in this hand: a sound that nearly fills the measure does
-            full = onset[i] - phase + levels[i, 0]
-            if 2 * released >= full - onset[i] and choice < full <= onset[i] + 2 * levels[i, 0]:
-                choice = full
-        out[i] = min(choice, limit)
-    return out
 
 
 # ---------------------------------------------------------------- voices

@@ -1,0 +1,94 @@
+"""Where notes end: what a player's touch may do and what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rescored.notation import note_values
+from rescored.notation.layout import ruler
+from rescored.notation.note_values import PER_QUARTER, WIDTH, likely_ends, possible_ends
+
+BEAT_S = 0.6
+
+
+def columns(onset_ql, pitch, held_ql, staff=None, heard_ql=None):
+    """In 4/4, as `possible_ends` takes them."""
+    n = len(onset_ql)
+    onset = np.rint(np.array(onset_ql, dtype=float) * PER_QUARTER).astype(np.int64)
+    held = np.array(held_ql, dtype=float) * PER_QUARTER
+    heard = held if heard_ql is None else np.array(heard_ql, dtype=float) * PER_QUARTER
+    spans = np.array(ruler(4, 4).spans)
+    return (
+        onset, np.array(pitch), np.ones(n, dtype=np.int64) if staff is None else np.array(staff), np.full(n, 64), held,
+        heard, onset / PER_QUARTER * BEAT_S, held / PER_QUARTER * BEAT_S, np.full(n, PER_QUARTER),
+        np.full(n, PER_QUARTER // 2), np.zeros(n, dtype=np.int64), np.tile(spans, (n, 1)))
+
+
+def ends_ql(*known):
+    return likely_ends(*columns(*known), PER_QUARTER // 2) / PER_QUARTER
+
+
+@st.composite
+def some_notes(draw):
+    rows = draw(st.lists(st.tuples(st.integers(0, 96), st.integers(40, 80), st.integers(1, 40), st.integers(1, 2)),
+                         min_size=1, max_size=40, unique_by=lambda row: row[:2]))
+    onset, pitch, held, staff = zip(*sorted(rows), strict=True)
+    return [k / 6 for k in onset], list(pitch), [k / 10 for k in held], list(staff)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_notes(), st.integers(-12, 12))
+def test_notes_last_and_end_before_their_key_is_struck_again_in_any_key(notes, semitones):
+    onset, pitch, held, staff = notes
+    ends = ends_ql(*notes)
+    assert (ends > np.array(onset)).all()
+    for i, (at, key) in enumerate(zip(onset, pitch, strict=True)):
+        again = [a for a, p in zip(onset, pitch, strict=True) if p == key and a > at]
+        assert ends[i] <= min(again, default=np.inf) + 1e-4
+    moved = ends_ql(onset, [p + semitones for p in pitch], held, staff)
+    assert np.array_equal(ends, moved)
+
+
+@pytest.mark.parametrize("held", [0.35, 0.6, 0.85, 1.0, 1.15])
+def test_a_scale_is_a_scale_however_long_its_keys_are_held(held):
+    pitch = [60, 62, 64, 65, 67, 69, 71, 72] * 3
+    ends = ends_ql([k / 2 for k in range(24)], pitch, [held / 2] * 24)
+    assert ends[:-1].tolist() == [k / 2 for k in range(1, 24)]
+
+
+@pytest.mark.parametrize("touch", [0.8, 1.0])
+def test_a_melody_sings_over_what_it_is_accompanied_by(touch):
+    """Halves above broken chords of eighths in the same hand."""
+    tune = [(2 * k, 76 + (0, 1, 3, 1)[k % 4], 2.0 * touch) for k in range(8)]
+    figure = [(k / 2, (60, 64, 67, 64)[k % 4], 0.5 * touch) for k in range(32)]
+    rows = sorted(tune + figure, key=lambda row: row[:2])
+    ends = ends_ql(*zip(*rows, strict=True))
+    assert [e - a for (a, p, _), e in zip(rows, ends, strict=True) if p > 70][:7] == [2.0] * 7
+    assert [e - a for (a, p, _), e in zip(rows, ends, strict=True) if p < 70][:31] == [0.5] * 31
+
+
+@pytest.mark.slow
+def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
+    import train_note_values
+
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    net = train_note_values.Judge(random.normal(size=WIDTH).astype(np.float32), np.full(WIDTH, 2.0, dtype=np.float32))
+    net.export(tmp_path / "net.npz")
+    rows = sorted((k / 2, int(random.integers(50, 80)), 0.4) for k in range(40))
+    _, _, what = possible_ends(*columns(*zip(*rows, strict=True)))
+    monkeypatch.setattr(note_values, "WEIGHTS", tmp_path / "net.npz")
+    note_values._weights.cache_clear()
+    try:
+        odds = note_values._odds(what)
+    finally:
+        note_values._weights.cache_clear()
+    with torch.no_grad():
+        assert np.abs(net(torch.from_numpy(what)).numpy() - odds).max() < 0.02
