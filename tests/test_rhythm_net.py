@@ -24,9 +24,9 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
         torch.nn.init.normal_(layer.weight, std=0.05)  # which a new net does not use
     net.export(tmp_path / "net.npz")
     random = np.random.default_rng(0)
-    times = np.cumsum(random.uniform(0.05, 0.5, 700))  # more than one block of attention
-    features = random.normal(size=(700, WIDTH)).astype(np.float32)
-    monkeypatch.setattr(rhythm_net, "WEIGHTS", (tmp_path / "net.npz",))
+    times = np.cumsum(random.uniform(0.05, 0.5, 1000))  # more than one block of attention
+    features = random.normal(size=(1000, WIDTH)).astype(np.float32)
+    monkeypatch.setattr(rhythm_net, "FREE", tmp_path / "net.npz")
     rhythm_net._weights.cache_clear()
     try:
         reading = rhythm_net.read_rhythm(times, features)
@@ -34,6 +34,6 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
         rhythm_net._weights.cache_clear()
     with torch.no_grad():
         out = net(torch.from_numpy(features)[None], torch.from_numpy(times.astype(np.float32))[None],
-                  torch.tensor([700]))
+                  torch.tensor([1000]))
     expected = torch.log_softmax(out[0, :, :3], -1).numpy()
     assert np.abs(reading.position - expected).max() < 0.02

@@ -52,6 +52,7 @@ from metre_data.studies import read_studies  # noqa: E402
 
 from rescored.notation.rhythm_features import WIDTH  # noqa: E402
 from rescored.notation.rhythm_net import (  # noqa: E402
+    FREE,
     HEADS,
     HIDDEN,
     LAYERS,
@@ -59,7 +60,6 @@ from rescored.notation.rhythm_net import (  # noqa: E402
     PERIODS_S,
     REACH,
     WAVES_S,
-    WEIGHTS,
 )
 
 CHUNK = 512  # onsets
@@ -382,7 +382,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=300, help="steps until the step size is reached")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show-s", type=float, default=60.0, help="how often to validate")
-    parser.add_argument("--out", type=Path, default=WEIGHTS[-1], help="where the weights go")
+    parser.add_argument("--out", type=Path, default=FREE, help="where the weights go")
     train(parser.parse_args())
 
 
