@@ -56,7 +56,8 @@ class Sampler:
             group = GROUPS.get(sheet.style, "written")
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"].append(sheet)
             # lead sheets are as rare as they are good, and long scores hold many excerpts: they count several times
-            more = 8 if sheet.style == "lead" else len(sheet.onset_ql) // 2500 if group == "written" else 0
+            long = {"written": 2500, "study": 500}.get(group)
+            more = 8 if sheet.style == "lead" else len(sheet.onset_ql) // long if long else 0
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * more
         self.progressions = [p for p in self.progressions if len(p) > 12]
 
