@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rescored.notation import note_values
@@ -24,8 +24,8 @@ def columns(onset_ql, pitch, held_ql, staff=None, heard_ql=None):
     heard = held if heard_ql is None else np.array(heard_ql, dtype=float) * PER_QUARTER
     spans = np.array(ruler(4, 4).spans)
     return (
-        onset, np.array(pitch), np.ones(n, dtype=np.int64) if staff is None else np.array(staff), np.full(n, 64), held,
-        heard, onset / PER_QUARTER * BEAT_S, held / PER_QUARTER * BEAT_S, np.full(n, PER_QUARTER),
+        onset, np.array(pitch), np.ones(n, dtype=np.int64) if staff is None else np.array(staff), held, heard,
+        onset / PER_QUARTER * BEAT_S, held / PER_QUARTER * BEAT_S, np.full(n, PER_QUARTER),
         np.full(n, PER_QUARTER // 2), np.zeros(n, dtype=np.int64), np.tile(spans, (n, 1)))
 
 
@@ -43,6 +43,8 @@ def some_notes(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(some_notes(), st.integers(-12, 12))
+@example(([29 / 6, 29 / 6, 6.5], [40, 41, 40], [0.1, 0.4, 0.1], [1, 1, 1]), 0)
+@example(([0, 3.5, 3.5], [40, 50, 52], [3600.0, 0.5, 0.4], [2, 1, 1]), 0)
 def test_notes_last_and_end_before_their_key_is_struck_again_in_any_key(notes, semitones):
     onset, pitch, held, staff = notes
     ends = ends_ql(*notes)
@@ -59,6 +61,16 @@ def test_a_scale_is_a_scale_however_long_its_keys_are_held(held):
     pitch = [60, 62, 64, 65, 67, 69, 71, 72] * 3
     ends = ends_ql([k / 2 for k in range(24)], pitch, [held / 2] * 24)
     assert ends[:-1].tolist() == [k / 2 for k in range(1, 24)]
+
+
+@pytest.mark.parametrize(("held_ql", "next_ql", "length"), [(3.8, 8, 4), (7.9, 12, 8), (15.6, 24, 16), (23.8, 24, 24)])
+def test_long_notes_end_where_they_are_let_go_or_with_the_next(held_ql, next_ql, length):
+    """A bass under quarters of the other hand."""
+    tune = [(k, 72 + (0, 2, 4, 2)[k % 4], 0.95, 1) for k in range(next_ql + 8)]
+    bass = [(0, 40, held_ql, 2), (next_ql, 43, 3.8, 2), (next_ql + 4, 36, 3.8, 2)]
+    rows = sorted(tune + bass)
+    ends = ends_ql(*zip(*rows, strict=True))
+    assert ends[rows.index(bass[0])] == length
 
 
 @pytest.mark.parametrize("touch", [0.8, 1.0])

@@ -158,7 +158,7 @@ def _touched(
                       random)
     until, again = np.empty(len(order)), {}
     for i, held in zip(order[::-1], held_s[::-1], strict=True):
-        until[i] = min(onset_s[i] + held, again.get(int(hands.pitch[i]), np.inf))
+        until[i] = min(onset_s[i] + held, max(again.get(int(hands.pitch[i]), np.inf), onset_s[i] + 0.02))
         again[int(hands.pitch[i])] = onset_s[i]
     return until
 

@@ -26,17 +26,17 @@ from .ticks import PER_QUARTER
 WEIGHTS = Path(__file__).with_name("note_values.npz")
 NEVER = 2**62  # ticks
 FOLLOWING = 8  # onsets of the hand that may end a note
-BETWEEN = 6  # places before the first of them that may
-LAST = 14  # ... after which none follows
+PLACES = 4  # parts of beats, then beats, then measures before the first of them that may
 AROUND = 6  # onsets of the hand, to either side, that tell the touch
-WIDTH = 50  # of what is known of a possible end
+WIDTH = 45  # of what is known of a possible end
 CHORD = 2.0  # notes struck together end together if their lengths differ by less than this factor
+ROWS = 32768  # possible ends that are judged at once
 EIGHTH = PER_QUARTER // 2
 
 
 def likely_ends(
-    onset: Ints, pitch: Ints, staff: Ints, velocity: Ints, held: Floats, heard: Floats, onset_s: Floats,
-    held_s: Floats, beat: Ints, part: Ints, start: Ints, levels: Ints, fill: int,
+    onset: Ints, pitch: Ints, staff: Ints, held: Floats, heard: Floats, onset_s: Floats, held_s: Floats, beat: Ints,
+    part: Ints, start: Ints, levels: Ints, fill: int,
 ) -> Ints:
     """Ends in ticks, shape (n,); notes that begin together mostly end together.
 
@@ -45,13 +45,12 @@ def likely_ends(
     `start`: from where measures are counted; `levels`: metrical levels, the measure first, (n, levels). Gaps up to
     `fill` ticks before the next onset of the hand are filled.
     """
-    end, first, what = possible_ends(
-        onset, pitch, staff, velocity, held, heard, onset_s, held_s, beat, part, start, levels)
-    odds = _odds(what)
-    of_note = list(pairwise(first.tolist()))
-    best: Ints = end[np.array([a + int(np.argmax(odds[a:b])) for a, b in of_note], dtype=np.int64)]
-    following = np.array([_following(end, what, a, b) for a, b in of_note], dtype=np.int64)
-    best = np.where((best < following) & (following <= best + fill), following, best)
+    end, first, what = possible_ends(onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
+    odds = np.concatenate([_odds(what[k : k + ROWS]) for k in range(0, len(what), ROWS)])
+    best: Ints = end[np.array([a + int(np.argmax(odds[a:b])) for a, b in pairwise(first.tolist())], dtype=np.int64)]
+    gap, again = _to_next(onset, staff), struck_again(onset, pitch)
+    following = np.minimum(onset + gap, again)
+    best = np.where((gap > 0) & (best < following) & (following <= best + fill), following, best)
     together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for i, key in enumerate(zip(onset.tolist(), staff.tolist(), strict=True)):
         together[key].append(i)
@@ -60,7 +59,7 @@ def likely_ends(
             middle = int(np.sort(best[members])[len(members) // 2])
             for i in members:
                 if 1 / CHORD < (best[i] - at) / (middle - at) < CHORD:
-                    best[i] = middle
+                    best[i] = min(middle, again[i])
     return best
 
 
@@ -76,17 +75,12 @@ def held_ends(onset: Ints, pitch: Ints, staff: Ints, held: Floats, part: Ints, s
     for s in np.unique(staff):
         own = np.flatnonzero(staff == s)
         places = np.unique(onset[own])
-        for shift in (0, -1):
-            place = places[np.clip(np.searchsorted(places, release[own]) + shift, 0, len(places) - 1)]
-            nearer = np.abs(place - release[own]) <= np.abs(end[own] - release[own]) + unit[own] // 4
-            end[own] = np.where((place > onset[own]) & nearer, place, end[own])
+        k = np.searchsorted(places, release[own])
+        before, after = (places[np.clip(j, 0, len(places) - 1)] for j in (k - 1, k))
+        place = np.where(np.abs(before - release[own]) < np.abs(after - release[own]), before, after)
+        nearer = np.abs(place - release[own]) <= np.abs(end[own] - release[own]) + unit[own] // 4
+        end[own] = np.where((place > onset[own]) & nearer, place, end[own])
     return np.asarray(np.minimum(end, struck_again(onset, pitch)))
-
-
-def _following(end: Ints, what: Floats32, a: int, b: int) -> int:
-    """The next onset of the hand among the possible ends of a note, if any."""
-    struck = np.flatnonzero(what[a:b, 4] == 0)
-    return int(end[a + struck[0]]) if len(struck) else NEVER
 
 
 def _odds(what: Floats32) -> Floats32:
@@ -120,37 +114,47 @@ def struck_again(onset: Ints, pitch: Ints) -> Ints:
 
 
 def possible_ends(
-    onset: Ints, pitch: Ints, staff: Ints, velocity: Ints, held: Floats, heard: Floats, onset_s: Floats,
-    held_s: Floats, beat: Ints, part: Ints, start: Ints, levels: Ints,
+    onset: Ints, pitch: Ints, staff: Ints, held: Floats, heard: Floats, onset_s: Floats, held_s: Floats, beat: Ints,
+    part: Ints, start: Ints, levels: Ints,
 ) -> tuple[Ints, Ints, Floats32]:
     """Of all notes the possible ends, in ticks, shape (m,); where those of each note begin, (n + 1,); and what is
-    known of each, (m, WIDTH). Every note has one at least, none beyond where its key is struck again."""
-    size = len(onset) * (max(FOLLOWING + BETWEEN, LAST) + 2)
+    known of each, (m, WIDTH). Every note has one at least, none beyond where its key is struck again.
+
+    Arguments as of `likely_ends`. Ends are the next onsets of the hand and, before the first of these, parts of
+    beats, beats, measures, and where key and sound end.
+    """
+    size = len(onset) * (FOLLOWING + 3 * PLACES + 5)
     end, what = np.empty(size, dtype=np.int64), np.zeros((size, WIDTH), dtype=np.float32)
     first = np.zeros(len(onset) + 1, dtype=np.int64)
-    touch, pedal, spread, overlap, gap = _touch(onset, staff, held, heard)
+    gap = _to_next(onset, staff)
+    touch, pedal, spread, overlap = _touch(onset, staff, held, heard, gap)
+    last = np.array([onset[staff == s].max(initial=-NEVER) for s in range(3)])
     m = _possible(
-        onset, pitch, staff, velocity.astype(np.float64), np.maximum(held, 1.0), np.maximum(heard, 1.0), onset_s,
-        held_s, beat, part, start, levels, struck_again(onset, pitch), touch, pedal, spread, overlap, gap, end, first,
-        what)
+        onset, pitch, staff, np.maximum(held, 1.0), np.maximum(heard, 1.0), onset_s, held_s, beat, part, start, levels,
+        struck_again(onset, pitch), touch, pedal, spread, overlap, gap, last, end, first, what)
     return end[:m], first, what[:m]
 
 
-def _touch(onset: Ints, staff: Ints, held: Floats, heard: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """How the hand plays around every note, shape (n,) each: medians of held and of heard against the time to the
-    next onset, in octaves; the spread of the first; the share of keys that are down beyond it; and this time, in
-    ticks, 0 where nothing follows."""
-    around, gap = np.zeros((4, len(onset))), np.zeros(len(onset))
+def _to_next(onset: Ints, staff: Ints) -> Ints:
+    """From every note to the next onset of its hand, in ticks; 0 where nothing follows."""
+    gap = np.zeros(len(onset), dtype=np.int64)
     for s in np.unique(staff):
         own = np.flatnonzero(staff == s)
         places = np.unique(onset[own])
-        k = np.searchsorted(places, onset[own])
-        step = np.append(np.diff(places), 0)[k].astype(np.float64)
-        gap[own] = step
-        known = step > 0
-        ratio, sound = (np.log2(np.maximum(x[own], 1.0) / np.maximum(step, 1.0)) for x in (held, heard))
-        around[:, own] = _around(k, np.clip(ratio, -5, 5), np.clip(sound, -5, 5), known)
-    return around[0], around[1], around[2], around[3], gap
+        gap[own] = np.append(np.diff(places), 0)[np.searchsorted(places, onset[own])]
+    return gap
+
+
+def _touch(onset: Ints, staff: Ints, held: Floats, heard: Floats, gap: Ints) -> Floats:
+    """How the hand plays around every note, shape (4, n): medians of held and of heard against the time to the next
+    onset, in octaves; the spread of the first; the share of keys that are down beyond it."""
+    around = np.zeros((4, len(onset)))
+    for s in np.unique(staff):
+        own = np.flatnonzero(staff == s)
+        k = np.searchsorted(np.unique(onset[own]), onset[own])
+        ratio, sound = (np.log2(np.maximum(x[own], 1.0) / np.maximum(gap[own], 1.0)) for x in (held, heard))
+        around[:, own] = _around(k, np.clip(ratio, -5, 5), np.clip(sound, -5, 5), gap[own] > 0)
+    return around
 
 
 @njit(cache=True)
@@ -160,6 +164,9 @@ def _around(k, ratio, sound, known):  # type: ignore[no-untyped-def]
     out = np.zeros((4, n))
     a, b = 0, 0
     for i in range(n):
+        if i > 0 and k[i] == k[i - 1]:
+            out[:, i] = out[:, i - 1]
+            continue
         while k[a] < k[i] - AROUND:
             a += 1
         while b < n and k[b] <= k[i] + AROUND:
@@ -214,18 +221,43 @@ def _level(place, spans):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _places(onset, before, part, beat, start, measure, gap, held, heard, end):  # type: ignore[no-untyped-def]
+    """Places after an onset and before another one that a note may end on, into `end`; how many they are."""
+    found = 0
+    e = onset
+    half = gap > 0 and gap <= 2 * part
+    for step in (max(part // 2, 1) if half else part, beat, measure):
+        for _ in range(PLACES):
+            e += step - (e - start) % step
+            if e >= before:
+                break
+            end[found] = e
+            found += 1
+    for length in (held, heard):  # long notes end anywhere
+        e = start + np.int64(np.rint((onset + length - start) / beat)) * beat
+        if found and end[found - 1] < e < before:
+            end[found] = e
+            found += 1
+    if half and found == 0 and gap % 2 == 0 and onset + gap <= before:
+        end[0] = onset + gap // 2
+        found = 1
+    return found
+
+
+@njit(cache=True)
 def _possible(  # type: ignore[no-untyped-def]
-    onset, pitch, staff, velocity, held, heard, onset_s, held_s, beat, part, start, levels, again, touch, pedal,
-    spread, overlap, gap, end, first, what,
+    onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels, again, touch, pedal, spread, overlap,
+    gap, last, end, first, what,
 ):
     n = len(onset)
     m = 0
     before, length_before = np.full(3, -NEVER), np.zeros(3)  # of the chord before, by staff: onset, time until this one
     for i in range(n):
         first[i] = m
+        base = m
         s = staff[i]
         limit = again[i]
-        if i == 0 or onset[i] > before[s]:
+        if onset[i] > before[s]:
             length_before[s] = onset[i] - before[s] if before[s] > -NEVER else 0.0
             before[s] = onset[i]
         # the chord it belongs to
@@ -235,55 +267,28 @@ def _possible(  # type: ignore[no-untyped-def]
         b = i
         while b < n and onset[b] == onset[i]:
             b += 1
-        size, above, below, others = 0.0, 0.0, 0.0, 0.0
-        chord_held, loudest = 0.0, 0.0
+        size, above, below, others, chord_held = 0.0, 0.0, 0.0, 0.0, 0.0
         for j in range(a, b):
             if staff[j] != s:
                 others += 1.0
                 continue
             size += 1.0
             chord_held += np.log2(held[j])
-            loudest = max(loudest, velocity[j])
-            if pitch[j] > pitch[i]:
-                above += 1.0
-            elif pitch[j] < pitch[i]:
-                below += 1.0
+            above += pitch[j] > pitch[i]
+            below += pitch[j] < pitch[i]
         chord_held /= size
         compound = 3 * part[i] == beat[i]
         phase = (onset[i] - start[i]) % levels[i, 0]
-        base = m
-        # ends before anything follows in this hand, on parts of beats
-        following = onset[i] + np.int64(gap[i]) if gap[i] > 0 else np.int64(NEVER)
-        unit = part[i] if gap[i] == 0 or gap[i] > 2 * part[i] else max(part[i] // 2, 1)
-        most, until = BETWEEN, onset[i] + 2 * levels[i, 0]
-        if gap[i] == 0:
-            most, until = LAST, onset[i] + np.int64(2 * heard[i]) + beat[i]
-            while until - onset[i] > LAST * unit:
-                unit *= 2
-        e = onset[i] + unit - (onset[i] - start[i]) % unit
-        found = 0
-        while found < most and e < min(following, limit) and e <= until:
-            end[m] = e
-            what[m, 4] = 1.0
-            m += 1
-            found += 1
-            e += unit
-        if gap[i] > 0 and (gap[i] <= 2 * part[i]) and found == 0 and int(gap[i]) % 2 == 0 and following <= limit:
-            end[m] = onset[i] + np.int64(gap[i]) // 2
-            what[m, 4] = 1.0
-            m += 1
-        if gap[i] == 0:
-            full = onset[i] - phase + levels[i, 0]
-            if full <= limit and (m == base or end[m - 1] < full):
-                end[m] = full
-                what[m, 4] = 1.0
-                what[m, 5] = 1.0
-                m += 1
+        following = onset[i] + gap[i] if gap[i] > 0 else np.int64(NEVER)
+        m += _places(onset[i], min(following, limit), part[i], beat[i], start[i], levels[i, 0], gap[i], held[i],
+                     min(heard[i], held[i] + 2.0 * levels[i, 0]), end[m:])
+        what[base:m, 4] = 1.0
         # onsets that follow in this hand
         rank, inside = 0, 0
         under, over, nearest = 0.0, 0.0, 24.0
         j = b
-        while j < n and rank < FOLLOWING and onset[j] <= limit and onset[j] - onset[i] <= 4 * levels[i, 0]:
+        while j < n and rank < FOLLOWING and onset[j] <= limit and (
+                onset[j] <= following or onset[j] - onset[i] <= 4 * levels[i, 0]):
             at = onset[j]
             stop = j
             near, signed, here, other, lowest, highest = 24, 0, 0.0, 0.0, 200, 0
@@ -300,23 +305,22 @@ def _possible(  # type: ignore[no-untyped-def]
                 rank += 1
                 end[m] = at
                 x = what[m]
-                x[6] = np.log2(rank)
-                x[7], x[8], x[9] = rank == 1, rank == 2, rank == 3
-                x[10] = min(near, 24) / 12.0
-                x[11] = min(max(signed, -24), 24) / 12.0
-                x[12] = np.log2(here)
-                x[13] = 1.0 if above == 0 and highest - pitch[i] == signed else 0.0
-                x[14] = 1.0 if below == 0 and lowest - pitch[i] == signed else 0.0
-                x[15] = np.log2(inside + 1.0)
-                x[16] = under / max(inside, 1)
-                x[17] = over / max(inside, 1)
-                x[18] = nearest / 12.0 if inside else 0.0
-                x[19] = other > 0
-                x[20] = at == limit
-                # how near to this onset the key was let go
-                late_s = onset_s[i] + held_s[i] - onset_s[j]
-                x[21] = min(max(late_s / 0.1, -5.0), 5.0)
-                x[22] = 1.0 if late_s > -0.02 else 0.0
+                x[5] = np.log2(rank)
+                x[6], x[7], x[8] = rank == 1, rank == 2, rank == 3
+                x[9] = min(near, 24) / 12.0
+                x[10] = min(max(signed, -24), 24) / 12.0
+                x[11] = np.log2(here)
+                x[12] = 1.0 if above == 0 and highest - pitch[i] == signed else 0.0
+                x[13] = 1.0 if below == 0 and lowest - pitch[i] == signed else 0.0
+                x[14] = np.log2(inside + 1.0)
+                x[15] = under / max(inside, 1)
+                x[16] = over / max(inside, 1)
+                x[17] = nearest / 12.0 if inside else 0.0
+                x[18] = other > 0
+                x[19] = at == limit
+                late_s = onset_s[i] + held_s[i] - onset_s[j]  # by which the key was let go after this onset
+                x[20] = min(max(late_s / 0.1, -5.0), 5.0)
+                x[21] = late_s > -0.02
                 m += 1
                 for q in range(j, stop):
                     if staff[q] == s:
@@ -325,11 +329,12 @@ def _possible(  # type: ignore[no-untyped-def]
                         over += pitch[q] > pitch[i]
                         nearest = min(nearest, abs(pitch[q] - pitch[i]))
             j = stop
-        if rank > 0 and j == n and limit == NEVER:  # or with the measure in which the hand strikes last
-            end[m] = end[m - 1] - (end[m - 1] - start[i]) % levels[i, 0] + levels[i, 0]
-            what[m, 4], what[m, 5] = 1.0, 1.0
-            what[m, 6] = np.log2(rank + 1)
-            what[m, 15] = np.log2(inside + 1.0)
+        if rank > 0 and end[m - 1] == last[s] and end[m - 1] < limit:  # or with the measure that the hand ends in
+            e = last[s] - (last[s] - start[i]) % levels[i, 0] + levels[i, 0]
+            end[m] = min(e, limit)
+            what[m, 4] = 1.0
+            what[m, 5] = np.log2(rank + 1)
+            what[m, 14] = np.log2(inside + 1.0)
             m += 1
         if m == base:
             end[m] = min(onset[i] + part[i], limit)
@@ -344,32 +349,28 @@ def _possible(  # type: ignore[no-untyped-def]
             x[1] = max(x[0], 0.0)
             x[2] = _octaves(length, heard[i])
             x[3] = min(max((length - heard[i]) / EIGHTH, 0.0), 8.0)
-            x[23] = place % beat[i] == 0
-            x[24] = place == 0
-            x[25] = _level(place, levels[i]) / 3.0
-            x[26] = _level(phase, levels[i]) / 3.0
-            x[27] = takes_two(phase, phase + length, beat[i], compound, levels[i])
-            x[28] = _octaves(length, PER_QUARTER)
-            x[29] = _octaves(length, beat[i])
-            x[30] = np.log2(size)
-            x[31] = above == 0
-            x[32] = below == 0
-            x[33] = s - 1.0
-            x[34] = (velocity[i] - loudest) / 10.0
-            x[35] = touch[i]
-            x[36] = x[0] + touch[i]
-            x[37] = pedal[i]
-            x[38] = x[2] + pedal[i]
-            x[39] = overlap[i]
-            x[40] = np.log2(held[i]) - chord_held
-            x[41] = _octaves(heard[i], held[i])
-            x[42] = np.log2(max(held_s[i], 0.02))
-            x[43] = _octaves(length, length_before[s]) if length_before[s] > 0 else 0.0
-            x[44] = compound
-            x[45] = others > 0
-            x[46] = np.log2(count)
-            x[47] = _octaves(gap[i], held[i]) if gap[i] > 0 else 3.0
-            x[48] = spread[i]
-            x[49] = gap[i] == 0
+            x[22] = place % beat[i] == 0
+            x[23] = place == 0
+            x[24] = _level(place, levels[i]) / 3.0
+            x[25] = _level(phase, levels[i]) / 3.0
+            x[26] = takes_two(phase, phase + length, beat[i], compound, levels[i])
+            x[27] = _octaves(length, PER_QUARTER)
+            x[28] = _octaves(length, beat[i])
+            x[29] = np.log2(size)
+            x[30] = above == 0
+            x[31] = below == 0
+            x[32] = s - 1.0
+            x[33] = touch[i]
+            x[34] = pedal[i]
+            x[35] = spread[i]
+            x[36] = overlap[i]
+            x[37] = np.log2(held[i]) - chord_held
+            x[38] = np.log2(max(held_s[i], 0.02))
+            x[39] = _octaves(length, length_before[s]) if length_before[s] > 0 else 0.0
+            x[40] = compound
+            x[41] = others > 0
+            x[42] = np.log2(count)
+            x[43] = _octaves(gap[i], held[i]) if gap[i] > 0 else 3.0
+            x[44] = gap[i] == 0
     first[n] = m
     return m

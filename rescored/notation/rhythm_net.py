@@ -4,8 +4,8 @@ Temporal convolutions of growing dilation over onset clusters (Bai, Kolter & Kol
 attention to the onsets around, whose rotary positions are times (after Su et al. 2021), so that it can
 look a beat or a measure back whatever is struck between. The larger of two such networks, of 2.6 million weights, has
 learned from players as free as the Romantic ones and needs much music around; the smaller one, of 1.8 million, from
-steadier players, and counts the more the shorter a piece is. Both were learned by `tools/train_metre.py`; inference is
-plain NumPy.
+steadier players, and counts the more the shorter a piece is: beyond some 870 onsets it is not asked. Both were learned
+by `tools/train_metre.py`; inference is plain NumPy.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class Reading:
 def read_rhythm(times_s: Floats, features: Floats32) -> Reading:
     """What the networks make of onsets, as from `rhythm_features.hear_onsets`: (n,) and (n, WIDTH)."""
     plain = 1.0 / (1.0 + (len(times_s) / EVEN) ** 2)
-    shares = {FREE: 1.0 - plain, PLAIN: plain} if plain > LEAST_SHARE else {FREE: 1.0}
-    read = [[share * p for p in _probabilities(times_s, features, _weights(path))] for path, share in shares.items()]
+    shares = {path: share for path, share in ((FREE, 1.0 - plain), (PLAIN, plain)) if share > LEAST_SHARE}
+    read = [[share / sum(shares.values()) * p for p in _probabilities(times_s, features, _weights(path))]
+            for path, share in shares.items()]
     position, tempo = (np.log(sum(parts) + LEAST) for parts in zip(*read, strict=True))
     return Reading(position, tempo.reshape(len(tempo), len(METRES), len(PERIODS_S)))
 

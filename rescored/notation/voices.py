@@ -38,7 +38,6 @@ MACHINE_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # of its written length for 
 MACHINE_NOTES = 12  # fewer tell nothing
 MACHINE_QL = 0.01  # so near is a length that no one measured with his fingers
 EIGHTH_QL = 0.5
-EIGHTH = PER_QUARTER // 2  # ... in ticks
 BRIEF_S = 0.2  # notes this short sound detached anyhow: a dot says nothing
 
 
@@ -170,8 +169,7 @@ def _likely_ends(
         return held_ends(onset, pitch, staff, held, part, start)
     onset_s = grid.seconds_at(onset / PER_QUARTER)
     heard = np.maximum(grid.ql_at(onset_s + heard_s) * PER_QUARTER - onset, held)
-    velocity = np.array([n.velocity for n in notes], dtype=np.int64)
-    return likely_ends(onset, pitch, staff, velocity, held, heard, onset_s, held_s, beat, part, start, levels,
+    return likely_ends(onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels,
                        round(settings.fill_gaps_ql * PER_QUARTER))
 
 

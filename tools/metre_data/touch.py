@@ -54,4 +54,7 @@ def touch(
         release = onset_s + held
         caught = used[k] & (release > down[k]) & (release < up[k])
         heard = np.where(caught, up[k] - onset_s, held)
-    return held, heard
+    # where neither key nor pedal sounds, long notes are not let go by a share of their value
+    least = length_s - random.uniform(0.2, 0.9) * random.uniform(0.4, 1.0, n)
+    held = np.where(heard < least, least, held)
+    return held, np.maximum(heard, held)
