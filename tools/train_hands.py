@@ -15,8 +15,6 @@ Then, widened to what it is, 4500 with more studies (--rate 1.5e-3 --share 0.4 -
 Notes right before -> after that last stage, network alone and with the search: 157 held-out studies .991 -> .992,
 .991 -> .991; drawn together .921 -> .933, .915 -> .921; disturbed, too, .914 -> .925, .901 -> .909. (With the
 search, `hands.Weights.likely` at 5 says .930 and .922 of the last two, and less of real performances: not taken.)
-Last, 2500 with keys held as freely as real players do (`metre_data.touch`; --rate 1e-3 --share 0.4 --studies 0.65
---seed 21): 208 held-out studies, so touched, .9927 -> .9939, drawn together and disturbed .915 -> .922.
 Real pieces are all learned from; from nothing, 300 steps with studies and --real even say .882 of the notes of nine
 pieces of other composers, and .920 without Schoenberg, where 2600 without studies said .867 and .935.
 """
@@ -36,7 +34,6 @@ from metre_data.sampling import held_out
 from metre_data.simulate import bent_time, drawn_bpm, random_style
 from metre_data.studies import read_studies
 from metre_data.textures import beat_ql
-from metre_data.touch import touch
 from oracle import piano_scores
 from torch import nn
 
@@ -46,7 +43,6 @@ from rescored.notation.hand_net import HEADS, HIDDEN, LAYERS, PITCHES, REACH, TI
 from rescored.notation.hands import struck_at_once
 
 LENGTH, BATCH = 128, 16
-TOUCHED = 0.7  # share of the performances whose keys are let go and held as freely as can be
 NOT_PIANO = ("opus41no1", "bach/")  # quartets, and chorales on two staves, among the corpus' scores
 
 
@@ -141,26 +137,10 @@ def seconds(hands: Hands, random: np.random.Generator) -> tuple[np.ndarray, np.n
     held = np.clip(held + random.normal(0.0, 0.15, len(hands)), 0.1, 1.5)
     onset_s = times_s[k]
     offset_s = onset_s + np.maximum(hands.length_ql * pace * drift[k] * held, 0.03)
-    if random.random() < TOUCHED:
-        offset_s = _touched(onset_s, hands.length_ql * pace * drift[k], hands, 4 * pace, random)
     keep = random.random(len(hands)) > (0.0 if random.random() < 0.6 else 0.03)
     order = np.lexsort((hands.pitch, onset_s))
     order = order[keep[order]]
     return onset_s[order], offset_s[order], hands.pitch[order], hands.left[order]
-
-
-def _touched(
-    onset_s: np.ndarray, length_s: np.ndarray, hands: Hands, measure_s: float, random: np.random.Generator
-) -> np.ndarray:
-    """When keys come up, however the player touches them; none later than it is struck again."""
-    order = np.argsort(onset_s, kind="stable")
-    held_s, _ = touch(onset_s[order], np.maximum(length_s[order], 0.03), np.where(hands.left[order], 2, 1), measure_s,
-                      random)
-    until, again = np.empty(len(order)), {}
-    for i, held in zip(order[::-1], held_s[::-1], strict=True):
-        until[i] = min(onset_s[i] + held, max(again.get(int(hands.pitch[i]), np.inf), onset_s[i] + 0.02))
-        again[int(hands.pitch[i])] = onset_s[i]
-    return until
 
 
 def example(columns: tuple[np.ndarray, ...], random: np.random.Generator) -> tuple[np.ndarray, ...] | None:
@@ -196,10 +176,6 @@ def performed(
     at, bent = bent_time(played.seconds_at(starts_ql), np.unique(played.onset_s), end_s, random)
     onset_s, offset_s = (np.interp(x, at, bent) for x in (played.onset_s, played.offset_s))
     offset_s = onset_s + (offset_s - onset_s) * np.where(hands.left, random.uniform(0.6, 1.1), random.uniform(0.6, 1.1))
-    if random.random() < TOUCHED:
-        length_s = np.interp(played.seconds_at(hands.onset_ql + hands.length_ql), at, bent) - onset_s
-        measure_s = float(np.median(np.diff(played.seconds_at(starts_ql)))) if len(starts_ql) > 1 else 2.0
-        offset_s = _touched(onset_s, length_s, hands, measure_s, random)
     _, chord = np.unique(np.round(hands.onset_ql * 96).astype(int), return_inverse=True)
     if random.random() < 0.5:
         astray = random.random(len(hands)) < random.uniform(0.0, 0.03)
