@@ -95,7 +95,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
     net = train_note_values.Judge(random.normal(size=WIDTH).astype(np.float32), np.full(WIDTH, 2.0, dtype=np.float32))
     net.export(tmp_path / "net.npz")
     rows = sorted((k / 2, int(random.integers(50, 80)), 0.4) for k in range(40))
-    _, _, what = possible_ends(*columns(*zip(*rows, strict=True)))
+    what = possible_ends(*columns(*zip(*rows, strict=True))).what
     monkeypatch.setattr(note_values, "WEIGHTS", tmp_path / "net.npz")
     note_values._weights.cache_clear()
     try:

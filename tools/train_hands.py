@@ -37,6 +37,7 @@ from metre_data.textures import beat_ql
 from oracle import piano_scores
 from torch import nn
 
+from rescored.evaluate.reading import Written
 from rescored.expressive import perform
 from rescored.notation import hand_net
 from rescored.notation.hand_net import HEADS, HIDDEN, LAYERS, PITCHES, REACH, TIMES, WIDTH
@@ -227,9 +228,14 @@ def real_pieces(cache: Path) -> list[tuple[str, Hands]]:
     result = []
     for name, score in piano_scores(cache):
         if not any(word in name for word in NOT_PIANO):
-            low = max(n.staff for n in score.notes)
-            result.append((name, of_rows([(n.onset_ql, n.duration_ql, n.pitch, n.staff == low) for n in score.notes])))
+            result.append((name, of_score(score)))
     return result
+
+
+def of_score(score: Written) -> Hands:
+    """A two-staff score's notes, the lower staff the left hand's."""
+    low = max(n.staff for n in score.notes)
+    return of_rows([(n.onset_ql, n.duration_ql, n.pitch, n.staff == low) for n in score.notes])
 
 
 def composer(name: str) -> str:

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from hand_data import of_rows, of_study
+from hand_data import Hands, of_study
+from metre_data.corpus import Bar
 from metre_data.sampling import held_out
 from metre_data.simulate import drawn_bpm
 from metre_data.studies import read_studies
@@ -29,11 +31,10 @@ from metre_data.textures import bar_ql
 from metre_data.touch import touch
 from oracle import piano_scores
 from torch import nn
-from train_hands import NOT_PIANO, composer
+from train_hands import NOT_PIANO, composer, of_score
 
-from rescored.notation import note_values
-from rescored.notation.layout import ruler
-from rescored.notation.note_values import WEIGHTS, WIDTH, possible_ends
+from rescored.music import TimeSignature
+from rescored.notation.note_values import WEIGHTS, WIDTH, metrical, possible_ends, struck_again
 from rescored.notation.ticks import PER_QUARTER
 
 MOST = 500  # notes of an excerpt
@@ -47,34 +48,22 @@ FEWEST = 24  # notes of a hand
 
 @dataclass
 class Piece:
-    """Written notes, arrays of one length, and measures: where they begin (ql) with numerators and denominators."""
+    """Written notes and where their measures begin, a pickup's as if it were full."""
 
     name: str
-    onset_ql: np.ndarray
-    length_ql: np.ndarray
-    pitch: np.ndarray
-    left: np.ndarray
-    bars: list[tuple[float, int, int]]
+    hands: Hands
+    bars: list[Bar]
     bpm: tuple[float, float]
-
-
-@dataclass
-class Touched:
-    """A played piece as `possible_ends` takes it, and where its notes end, in ticks."""
-
-    columns: tuple[np.ndarray, ...]
-    end: np.ndarray
 
 
 def pieces_of_studies() -> list[Piece]:
     """All studies."""
     result = []
     for sheet in read_studies():
-        h = of_study(sheet)
-        bars = [(b.ql, b.numerator, b.denominator) for b in sheet.bars]
-        if len(bars) > 1 and bars[1][0] - bars[0][0] < bar_ql(sheet.bars[0]) - 1e-6:  # of a pickup
-            bars[0] = (bars[1][0] - bar_ql(sheet.bars[0]), *bars[0][1:])
-        result.append(Piece(sheet.name, h.onset_ql, h.length_ql, h.pitch, h.left, bars, sheet.bpm or (60.0, 120.0)))
+        bars = list(sheet.bars)
+        if len(bars) > 1:
+            bars[0] = replace(bars[0], ql=min(bars[0].ql, bars[1].ql - bar_ql(bars[0])))
+        result.append(Piece(sheet.name, of_study(sheet), bars, sheet.bpm or (60.0, 120.0)))
     return result
 
 
@@ -82,77 +71,65 @@ def pieces_of_scores(cache: Path) -> list[Piece]:
     """Two-staff scores of music21's corpus."""
     result = []
     for name, score in piano_scores(cache):
-        if any(word in name for word in NOT_PIANO[:1]):
+        if any(word in name for word in NOT_PIANO[:1]):  # chorales on two staves may be learned from
             continue
-        low = max(n.staff for n in score.notes)
-        h = of_rows([(n.onset_ql, n.duration_ql, n.pitch, n.staff == low) for n in score.notes])
         metres = score.measures.metres
-        bars = []
+        bars: list[Bar] = []
         for at, length in score.measures.measures:
             _, n, d = next((m for m in reversed(metres) if m[0] <= at + 1e-6), metres[0])
-            bars.append((at if bars else at + length - 4 * n / d, n, d))
-        result.append(Piece(name, h.onset_ql, h.length_ql, h.pitch, h.left, bars, (55.0, 130.0)))
+            bars.append(Bar(at if bars else at + length - 4 * n / d, n, d))
+        result.append(Piece(name, of_score(score), bars, (55.0, 130.0)))
     return result
 
 
-def touched(piece: Piece, random: Random) -> Touched:
-    """An excerpt, played by someone and read by a reader who may miss the metre's level."""
-    order = np.lexsort((piece.pitch, np.rint(piece.onset_ql * PER_QUARTER)))
+def touched(piece: Piece, random: Random) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """An excerpt, played by someone and read by a reader who may miss the metre's level, as `possible_ends` takes it;
+    and where its notes end, in ticks."""
+    hands = piece.hands
+    order = np.lexsort((hands.pitch, np.rint(hands.onset_ql * PER_QUARTER)))
     if random.random() < ONE_HAND:
-        hand = piece.left[order] == (random.random() < 0.3)
+        hand = hands.left[order] == (random.random() < 0.3)
         order = order[hand] if hand.sum() > FEWEST else order
     most = int(random.integers(8, 60)) if random.random() < SHORT else MOST
     a = int(random.integers(0, max(len(order) - most, 0) + 1))
-    order = order[a : a + most]
-    onset, length, pitch, left = (x[order] for x in (piece.onset_ql, piece.length_ql, piece.pitch, piece.left))
-    staff = np.where(left, 2, 1)
+    played = hands.where(order[a : a + most])
+    onset, length = played.onset_ql, played.length_ql
+    staff = np.where(played.left, 2, 1)
     if random.random() < ONE_STAFF:
         staff[:] = 1
     elif random.random() < 0.3:
         staff = np.where(random.random(len(staff)) < 0.04, 3 - staff, staff)
-    starts = np.array([b[0] for b in piece.bars])
+    starts = np.array([b.ql for b in piece.bars])
     k = np.clip(np.searchsorted(starts, onset + 1e-6, side="right") - 1, 0, None)
-    numerator, denominator = (np.array([b[j] for b in piece.bars])[k] for j in (1, 2))
-    compound = (denominator >= 8) & (numerator % 3 == 0)  # as `music.TimeSignature.compound`
-    beat = np.where(compound, 12.0, 4.0) / denominator
-    pace = 60.0 / drawn_bpm(piece.bpm, random) / float(np.median(beat))
-    measure_s = float(4 * numerator[0] / denominator[0]) * pace
+    used, of_note = np.unique(k, return_inverse=True)
+    bars = [piece.bars[j] for j in used]
+    beat, part, levels = (x[of_note] for x in metrical(
+        [TimeSignature(0, Fraction(0), b.numerator, b.denominator) for b in bars]))
+    pace = 60.0 / drawn_bpm(piece.bpm, random) / (float(np.median(beat)) / PER_QUARTER)
     if random.random() < EVEN:
         held_s = length * pace * np.clip(random.uniform(0.75, 1.0) + random.normal(0.0, 0.02, len(onset)), 0.5, 1.0)
         heard_s = held_s
     else:
-        held_s, heard_s = touch(onset * pace, length * pace, staff, measure_s, random)
+        held_s, heard_s = touch(onset * pace, length * pace, staff, levels[0, 0] / PER_QUARTER * pace, random)
     times = float(random.choice([1.0, *MISREAD], p=[1 - sum(MISREAD.values()), *MISREAD.values()]))
-    shift = float(beat[0]) if random.random() < 0.1 else 0.0
-    ticks = np.rint(onset * times * PER_QUARTER).astype(np.int64)
-    levels = [ruler(int(a), int(b)).spans for a, b in zip(numerator, denominator, strict=True)]
-    deep = max(map(len, levels))
-    spans = np.array([(*s, *(s[-1],) * (deep - len(s))) for s in levels], dtype=np.int64)
-    beat_ticks = np.rint(beat * PER_QUARTER).astype(np.int64)
-    start = np.rint((starts[k] + shift) * times * PER_QUARTER).astype(np.int64)
+    shift = beat[0] / PER_QUARTER if random.random() < 0.1 else 0.0
+    ticks, start, end = (np.rint(x * times * PER_QUARTER).astype(np.int64)
+                         for x in (onset, starts[k] + shift, onset + length))
+    pitch = played.pitch.astype(np.int64) + int(random.integers(-5, 6))
     factor = times / pace * PER_QUARTER
-    columns = (
-        ticks, pitch.astype(np.int64) + int(random.integers(-5, 6)), staff.astype(np.int64),
-        held_s * factor, heard_s * factor, onset * pace, held_s, beat_ticks,
-        beat_ticks // np.where(compound, 3, 2), start, spans)
-    return Touched(columns, np.rint((onset + length) * times * PER_QUARTER).astype(np.int64))
-
-
-def _until_again(t: Touched) -> Touched:
-    """Keys are up before they are struck again."""
-    ticks, pitch, staff, held, heard, onset_s, held_s, *rest = t.columns
-    again = note_values.struck_again(ticks, pitch) - ticks
-    most = np.minimum(1.0, 0.98 * again / np.maximum(held, 1.0))
-    heard = np.minimum(heard, again)
-    return Touched((ticks, pitch, staff, held * most, heard, onset_s, held_s * most, *rest), t.end)
+    held, heard = held_s * factor, heard_s * factor
+    again = struck_again(ticks, pitch) - ticks  # before which keys are up
+    most_held = np.minimum(1.0, 0.98 * again / np.maximum(held, 1.0))
+    return (ticks, pitch, staff.astype(np.int64), held * most_held, np.minimum(heard, again), onset * pace,
+            held_s * most_held, beat, part, start, levels), end
 
 
 def examples(piece: Piece, random: Random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of possible ends, (m, WIDTH), whose they are, (m,), and which one is written, index (n,)."""
-    played = _until_again(touched(piece, random))
-    end, first, what = possible_ends(*played.columns)
+    columns, written = touched(piece, random)
+    end, first, what, _, _ = possible_ends(*columns)
     note = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    off = np.abs(end - played.end[note])
+    off = np.abs(end - written[note])
     near = np.minimum.reduceat(off, first[:-1])
     right = np.array([a + int(np.argmin(off[a:b])) for a, b in pairwise(first.tolist())])
     known = near < PER_QUARTER // 40

@@ -10,18 +10,20 @@ different touches, weighs the possible ends by what is held around, what is stru
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from ..models import weights_in
-from ..music import Floats, Ints
+from ..music import Floats, Ints, TimeSignature
 from .layers import Floats32
-from .layout import SHORTEST
-from .ticks import PER_QUARTER
+from .layout import SHORTEST, ruler
+from .ticks import PER_QUARTER, to_ticks
 
 WEIGHTS = Path(__file__).with_name("note_values.npz")
 NEVER = 2**62  # ticks
@@ -32,6 +34,16 @@ WIDTH = 45  # of what is known of a possible end
 CHORD = 2.0  # notes struck together end together if their lengths differ by less than this factor
 ROWS = 32768  # possible ends that are judged at once
 EIGHTH = PER_QUARTER // 2
+
+
+class PossibleEnds(NamedTuple):
+    """Of n notes m possible ends; places and times in ticks."""
+
+    end: Ints  # (m,)
+    first: Ints  # (n + 1,): where those of each note begin
+    what: Floats32  # (m, WIDTH): what is known of each
+    gap: Ints  # (n,): to the next onset of the note's hand, 0 where nothing follows
+    again: Ints  # (n,): where its key is struck anew
 
 
 def likely_ends(
@@ -45,10 +57,10 @@ def likely_ends(
     `start`: from where measures are counted; `levels`: metrical levels, the measure first, (n, levels). Gaps up to
     `fill` ticks before the next onset of the hand are filled.
     """
-    end, first, what = possible_ends(onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
+    end, first, what, gap, again = possible_ends(
+        onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
     odds = np.concatenate([_odds(what[k : k + ROWS]) for k in range(0, len(what), ROWS)])
     best: Ints = end[np.array([a + int(np.argmax(odds[a:b])) for a, b in pairwise(first.tolist())], dtype=np.int64)]
-    gap, again = _to_next(onset, staff), struck_again(onset, pitch)
     following = np.minimum(onset + gap, again)
     best = np.where((gap > 0) & (best < following) & (following <= best + fill), following, best)
     together: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
@@ -101,6 +113,16 @@ def _weights() -> dict[str, Floats32]:
     return weights_in(WEIGHTS)
 
 
+def metrical(signatures: Sequence[TimeSignature]) -> tuple[Ints, Ints, Ints]:
+    """Of time signatures, in ticks: the beat and its natural part (half, or third if compound), shape (n,), and the
+    metrical levels (`layout.Ruler.spans`), shape (n, levels)."""
+    beat = np.array([to_ticks(s.beat_ql) for s in signatures], dtype=np.int64)
+    part = beat // np.array([3 if s.compound else 2 for s in signatures], dtype=np.int64)
+    spans = [ruler(s.numerator, s.denominator).spans for s in signatures]
+    deepest = max(map(len, spans))
+    return beat, part, np.array([(*s, *(s[-1],) * (deepest - len(s))) for s in spans], dtype=np.int64)
+
+
 def struck_again(onset: Ints, pitch: Ints) -> Ints:
     """When every note's key is struck anew, in ticks; far away where it is not. Sorted by onset."""
     result = np.full(len(onset), NEVER, dtype=np.int64)
@@ -116,9 +138,8 @@ def struck_again(onset: Ints, pitch: Ints) -> Ints:
 def possible_ends(
     onset: Ints, pitch: Ints, staff: Ints, held: Floats, heard: Floats, onset_s: Floats, held_s: Floats, beat: Ints,
     part: Ints, start: Ints, levels: Ints,
-) -> tuple[Ints, Ints, Floats32]:
-    """Of all notes the possible ends, in ticks, shape (m,); where those of each note begin, (n + 1,); and what is
-    known of each, (m, WIDTH). Every note has one at least, none beyond where its key is struck again.
+) -> PossibleEnds:
+    """Every note has one at least, none beyond where its key is struck again.
 
     Arguments as of `likely_ends`. Ends are the next onsets of the hand and, before the first of these, parts of
     beats, beats, measures, and where key and sound end.
@@ -126,13 +147,13 @@ def possible_ends(
     size = len(onset) * (FOLLOWING + 3 * PLACES + 5)
     end, what = np.empty(size, dtype=np.int64), np.zeros((size, WIDTH), dtype=np.float32)
     first = np.zeros(len(onset) + 1, dtype=np.int64)
-    gap = _to_next(onset, staff)
+    gap, again = _to_next(onset, staff), struck_again(onset, pitch)
     touch, pedal, spread, overlap = _touch(onset, staff, held, heard, gap)
     last = np.array([onset[staff == s].max(initial=-NEVER) for s in range(3)])
     m = _possible(
         onset, pitch, staff, np.maximum(held, 1.0), np.maximum(heard, 1.0), onset_s, held_s, beat, part, start, levels,
-        struck_again(onset, pitch), touch, pedal, spread, overlap, gap, last, end, first, what)
-    return end[:m], first, what[:m]
+        again, touch, pedal, spread, overlap, gap, last, end, first, what)
+    return PossibleEnds(end[:m], first, what[:m], gap, again)
 
 
 def _to_next(onset: Ints, staff: Ints) -> Ints:

@@ -28,9 +28,8 @@ from ..music import (
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
-from .layout import ruler
 from .measures import lay_measures, signature_at
-from .note_values import NEVER, held_ends, likely_ends, struck_again
+from .note_values import NEVER, held_ends, likely_ends, metrical, struck_again
 from .ornaments import sounding_until
 from .ticks import PER_QUARTER, to_ql, to_ticks
 
@@ -195,17 +194,13 @@ def _exact_ends(notes: list[StaffNote], settings: VoiceSettings) -> Ints:
 
 
 def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
-    """For every onset, in ticks, shape (n,): a beat, its natural part (half, or third if compound), and
-    where the time signature in force begins, from which beats are counted; and the metrical levels of that
-    time signature (layout.Ruler.spans), shape (n, levels)."""
+    """For every onset, in ticks, shape (n,): the beat and its natural part by the time signature in force, where
+    that begins, from which beats are counted; and its metrical levels, shape (n, levels)."""
     signatures = grid.time_signatures
     starts = np.array([to_ticks(s.ql) for s in signatures], dtype=np.int64)
     k = np.maximum(np.searchsorted(starts, onset, side="right") - 1, 0)
-    beat = np.array([to_ticks(s.beat_ql) for s in signatures], dtype=np.int64)
-    parts = np.array([3 if s.compound else 2 for s in signatures], dtype=np.int64)
-    spans = [ruler(s.numerator, s.denominator).spans for s in signatures]
-    levels = np.array([(*s, *(s[-1],) * (max(map(len, spans)) - len(s))) for s in spans], dtype=np.int64)
-    return beat[k], (beat // parts)[k], starts[k], levels[k]
+    beat, part, levels = metrical(signatures)
+    return beat[k], part[k], starts[k], levels[k]
 
 
 # ---------------------------------------------------------------- voices

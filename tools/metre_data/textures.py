@@ -38,8 +38,7 @@ def bar_ql(bar: Bar) -> float:
 
 def beat_ql(bar: Bar) -> float:
     """Length of a beat; dotted in compound metres (3/8 is one beat)."""
-    compound = bar.denominator >= 8 and bar.numerator % 3 == 0
-    return 4.0 / bar.denominator * (3 if compound else 1)
+    return 4.0 / bar.denominator * (3 if is_compound(bar) else 1)
 
 
 def _without_unisons(notes: list[Note]) -> list[Note]:
