@@ -20,7 +20,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
 
     torch.manual_seed(0)
     net = train_metre.Net(torch.zeros(WIDTH), torch.ones(WIDTH)).eval()
-    for layer in (*net.convs.values(), *net.mixes.values()):
+    for layer in (*net.convs.values(), *net.mixes.values(), *net.tells.values()):
         torch.nn.init.normal_(layer.weight, std=0.05)  # which a new net does not use
     net.export(tmp_path / "net.npz")
     random = np.random.default_rng(0)

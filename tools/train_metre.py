@@ -35,11 +35,17 @@ POP909 .876 .744 -> .881 .720; rhythms .942 .977 .800, equal.
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import pickle
 import queue
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from mmap import mmap
+from multiprocessing import Event, SimpleQueue
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +66,18 @@ from rescored.notation.rhythm_net import (  # noqa: E402
     HEADS,
     HIDDEN,
     LAYERS,
+    LOOK,
     METRES,
     PERIODS_S,
     REACH,
+    THINK,
+    THOUGHT,
     WAVES_S,
 )
 
 CHUNK = 512  # onsets
+TOGETHER = 32  # stretches that a worker sends at once
+FORGET = 0.05  # share of what a layer says that is dropped in training
 POP_SHARE = 0.16  # of the renditions
 HELD_PIECES = 80
 
@@ -111,40 +122,100 @@ def packed(r: Rendition) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return r.onsets.features.astype(np.float16), r.onsets.times_s.astype(np.float32), truth
 
 
-def make_forever(renditions: Renditions, first: int, every: int, out) -> None:  # type: ignore[no-untyped-def]
-    """A worker: stretches of renditions, eight at a time."""
-    seed, batch = first, []
+@dataclass
+class Desk:
+    """Memory that a worker shares with the trainer: features, times, truth and lengths of `TOGETHER` stretches."""
+
+    arrays: tuple[np.ndarray, ...] = field(default_factory=lambda: tuple(
+        np.frombuffer(mmap(-1, int(np.prod(shape)) * np.dtype(kind).itemsize), dtype=kind).reshape(shape)
+        for shape, kind in (((TOGETHER, CHUNK, WIDTH), np.float16), ((TOGETHER, CHUNK), np.float32),
+                            ((TOGETHER, CHUNK, 3), np.float32), ((TOGETHER,), np.int64))))
+    cleared: Event = field(default_factory=Event)
+
+    def put(self, row: int, *stretch: np.ndarray) -> None:
+        """Features, times and truth of a stretch into a row."""
+        for array, part in zip(self.arrays[:3], stretch, strict=True):
+            array[row, : len(part)] = part
+            array[row, len(part) :] = 0
+        self.arrays[3][row] = len(stretch[1])
+
+
+def make_forever(renditions: Renditions, first: int, every: int, desks: dict[int, Desk], out: SimpleQueue) -> None:
+    """A worker: fills its desks with stretches of renditions, one after the other."""
     random = np.random.default_rng(first)
-    while True:
-        r = renditions.draw(seed)
-        seed += every
-        if r is None:
-            continue
-        x, t, y = packed(r)
-        a = 0
-        while a == 0 or a + CHUNK // 2 < len(t):
-            start = min(a, max(len(t) - CHUNK, 0))
-            if a == 0 and len(t) > CHUNK:
-                start = int(random.integers(0, len(t) - CHUNK + 1)) % CHUNK
-            b = min(start + CHUNK, len(t))
-            batch.append((x[start:b], t[start:b] - t[start], y[start:b]))
-            a = start + CHUNK
-        if len(batch) >= 8:
-            out.put(stacked(batch))
-            batch = []
+    stretches = (stretch for seed in itertools.count(first, every) for stretch in cut(renditions.draw(seed), random))
+    for number, desk in itertools.cycle(desks.items()):
+        desk.cleared.wait()
+        desk.cleared.clear()
+        for row in range(TOGETHER):
+            desk.put(row, *next(stretches))
+        out.put(number)
 
 
-def stacked(chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, ...]:
-    """Chunks padded to one length: features, times, truth, lengths."""
-    x = np.zeros((len(chunks), CHUNK, WIDTH), dtype=np.float16)
-    t = np.zeros((len(chunks), CHUNK), dtype=np.float32)
-    y = np.zeros((len(chunks), CHUNK, 3), dtype=np.float32)
-    for k, (features, times, truth) in enumerate(chunks):
-        x[k, : len(times)], t[k, : len(times)], y[k, : len(times)] = features, times, truth
-    return x, t, y, np.array([len(c[1]) for c in chunks])
+def cut(r: Rendition | None, random: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Features, times and truth of stretches of a rendition."""
+    if r is None:
+        return
+    x, t, y = packed(r)
+    a = 0
+    while a == 0 or a + CHUNK // 2 < len(t):
+        start = min(a, max(len(t) - CHUNK, 0))
+        if a == 0 and len(t) > CHUNK:
+            start = int(random.integers(0, len(t) - CHUNK + 1)) % CHUNK
+        b = min(start + CHUNK, len(t))
+        yield x[start:b], t[start:b] - t[start], y[start:b]
+        a = start + CHUNK
 
 
 # ------------------------------------------------------------------ the net
+
+
+Pair = tuple[torch.Tensor, torch.Tensor | None]  # weight and bias
+
+
+def pair(layer: nn.Linear | nn.LayerNorm) -> Pair:
+    """Of a layer."""
+    return layer.weight, layer.bias
+
+
+# Layers are compiled each kind by itself, which takes seconds, where the whole net takes minutes.
+quick = torch.compile(dynamic=True, disable=not torch.cuda.is_available())
+
+
+@quick
+def convolved(x: torch.Tensor, mask: torch.Tensor, norm: Pair, conv: Pair, forget: float,
+              dilation: int) -> torch.Tensor:
+    """`x` (batch, n, HIDDEN) after a layer that sees every onset and those `dilation` before and after."""
+    h = torch.relu(F.layer_norm(x, (HIDDEN,), *norm) * mask)
+    before = F.pad(h, (0, 0, dilation, 0))[:, : h.shape[1]]
+    after = F.pad(h, (0, 0, 0, dilation))[:, dilation:]
+    more = F.linear(torch.cat([before, h, after], dim=-1), *conv)
+    return (x + F.dropout(more, forget)) * mask
+
+
+@quick
+def thought(x: torch.Tensor, mask: torch.Tensor, norm: Pair, think: Pair, tell: Pair, forget: float) -> torch.Tensor:
+    """`x` (batch, n, HIDDEN) after a layer that works on every onset alone."""
+    h = F.linear(F.layer_norm(x, (HIDDEN,), *norm) * mask, *think)
+    return (x + F.dropout(F.linear(torch.relu(h), *tell), forget)) * mask
+
+
+@quick
+def looked(x: torch.Tensor, mask: torch.Tensor, norm: Pair, look: Pair, mix: Pair, forget: float,
+           turn: tuple[torch.Tensor, torch.Tensor], unseen: torch.Tensor) -> torch.Tensor:
+    """`x` (batch, n, HIDDEN) after attention; `unseen` (batch, 1, n, n) is added, `turn` as in `turned`."""
+    h = F.linear(F.layer_norm(x, (HIDDEN,), *norm) * mask, *look)
+    q, key, v = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in h.chunk(3, dim=-1))
+    q, key = (turned(part, turn).to(v.dtype) for part in (q, key))
+    more = F.scaled_dot_product_attention(q, key, v, attn_mask=unseen.to(v.dtype)).transpose(1, 2).flatten(2)
+    return (x + F.dropout(F.linear(more, *mix), forget)) * mask
+
+
+def turned(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Halves of the last axis as real and imaginary parts, turned by each onset's time (cosine, sine)."""
+    real, imaginary = x.float().chunk(2, dim=-1)
+    cos, sin = turn
+    return torch.cat([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
 
 
 class Net(nn.Module):
@@ -156,44 +227,49 @@ class Net(nn.Module):
         self.register_buffer("scale", scale)
         self.enter = nn.Linear(WIDTH, HIDDEN)
         self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in LAYERS)
-        self.convs = nn.ModuleDict({str(k): nn.Linear(3 * HIDDEN, HIDDEN) for k, d in enumerate(LAYERS) if d})
-        self.looks = nn.ModuleDict(
-            {str(k): nn.Linear(HIDDEN, 3 * HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
-        self.mixes = nn.ModuleDict(
-            {str(k): nn.Linear(HIDDEN, HIDDEN, bias=False) for k, d in enumerate(LAYERS) if not d})
-        for layer in (*self.convs.values(), *self.mixes.values()):
-            nn.init.zeros_(layer.weight)  # a new layer changes nothing at first, so that a net can go on deeper
+
+        def layers(kind: Callable[[int], bool], wide: int, out: int, bias: bool = True) -> nn.ModuleDict:
+            return nn.ModuleDict({str(k): nn.Linear(wide, out, bias) for k, d in enumerate(LAYERS) if kind(d)})
+
+        self.convs = layers(lambda d: d not in (LOOK, THINK), 3 * HIDDEN, HIDDEN)
+        self.looks = layers(lambda d: d == LOOK, HIDDEN, 3 * HIDDEN, bias=False)
+        self.mixes = layers(lambda d: d == LOOK, HIDDEN, HIDDEN, bias=False)
+        self.thinks = layers(lambda d: d == THINK, HIDDEN, THOUGHT)
+        self.tells = layers(lambda d: d == THINK, THOUGHT, HIDDEN)
+        for layer in (*self.convs.values(), *self.mixes.values(), *self.tells.values()):
+            for tensor in layer.parameters():
+                nn.init.zeros_(tensor)  # a new layer changes nothing at first, so that a net can go on deeper
         self.norm = nn.LayerNorm(HIDDEN)
         self.leave = nn.Linear(HIDDEN, 3 + len(METRES) * len(PERIODS_S))
         self.drop = nn.Dropout(0.1)  # of features, so that no piece is known by heart
-        self.forget = nn.Dropout(0.05)
 
     def forward(self, x: torch.Tensor, times: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """`x` (batch, n, WIDTH), `times` (batch, n) seconds, `length` (batch,) without padding."""
         n = x.shape[1]
         at = torch.arange(n, device=x.device)
-        mask = (at < length[:, None])[..., None]
+        inside = at < length[:, None]
+        mask = inside[..., None]
         x = ((x.float() - self.mean) / self.scale).clamp(-5.0, 5.0)
         x = self.enter(self.drop(x)) * mask
         waves = torch.as_tensor(WAVES_S, device=x.device)
-        turn = torch.polar(torch.ones_like(times[..., None] * waves.float()),
-                           (2 * np.pi * times[..., None].double() / waves).float())
-        seen = ((at[:, None] - at).abs() <= REACH) & mask[:, None, :, 0]
-        seen = (seen | torch.eye(n, dtype=torch.bool, device=x.device))[:, None]
+        angle = (2 * np.pi * (times[..., None].double() / waves % 1.0)).float()[:, None]
+        turn = angle.cos(), angle.sin()
+        seen = ((at[:, None] - at).abs() <= REACH) & inside[:, None, :] | (at[:, None] == at)
+        unseen = torch.zeros(seen.shape, dtype=torch.bfloat16, device=x.device).masked_fill(~seen, -torch.inf)[:, None]
         for k, dilation in enumerate(LAYERS):
-            h = self.norms[k](x) * mask
-            if dilation:
-                h = torch.relu(h)
-                before = F.pad(h, (0, 0, dilation, 0))[:, :n]
-                after = F.pad(h, (0, 0, 0, dilation))[:, dilation:]
-                x = (x + self.forget(self.convs[str(k)](torch.cat([before, h, after], dim=-1)))) * mask
+            norm, forget = self.norms[k], FORGET if self.training else 0.0
+            if dilation == THINK:
+                x = thought(x, mask, pair(norm), pair(self.thinks[str(k)]), pair(self.tells[str(k)]), forget)
+            elif dilation == LOOK:
+                x = looked(x, mask, pair(norm), pair(self.looks[str(k)]), pair(self.mixes[str(k)]), forget,
+                           turn, unseen)
             else:
-                q, key, v = (part.reshape(*part.shape[:2], HEADS, -1).transpose(1, 2)
-                             for part in self.looks[str(k)](h).chunk(3, dim=-1))
-                q, key = turned(q, turn), turned(key, turn)
-                looked = F.scaled_dot_product_attention(q.to(v.dtype), key.to(v.dtype), v, attn_mask=seen)
-                x = (x + self.forget(self.mixes[str(k)](looked.transpose(1, 2).reshape(x.shape)))) * mask
+                x = convolved(x, mask, pair(norm), pair(self.convs[str(k)]), forget, dilation)
         return self.leave(torch.relu(self.norm(x)))
+
+    def groups(self) -> dict[str, nn.ModuleDict]:
+        """Layers by their names in the file of weights."""
+        return {"conv": self.convs, "look": self.looks, "mix": self.mixes, "think": self.thinks, "tell": self.tells}
 
     def export(self, path: Path) -> None:
         """Weights as `rhythm_net` reads them, in half precision."""
@@ -205,13 +281,11 @@ class Net(nn.Module):
                 out[f"{name}.bias"] = layer.bias.detach()
 
         put("in", self.enter)
-        for k, dilation in enumerate(LAYERS):
+        for k in range(len(LAYERS)):
             put(f"norm{k}", self.norms[k])
-            if dilation:
-                put(f"conv{k}", self.convs[str(k)])
-            else:
-                put(f"look{k}", self.looks[str(k)])
-                put(f"mix{k}", self.mixes[str(k)])
+            for name, group in self.groups().items():
+                if str(k) in group:
+                    put(f"{name}{k}", group[str(k)])
         put("norm", self.norm)
         put("out", self.leave)
         np.savez_compressed(path, **{k: v.float().cpu().numpy().astype(np.float16) for k, v in out.items()})
@@ -224,7 +298,7 @@ def resumed(path: Path) -> Net:
     net = Net(weights["mean"], weights["scale"])
     layers = {"in": net.enter, "norm": net.norm, "out": net.leave}
     layers |= {f"norm{k}": layer for k, layer in enumerate(net.norms)}
-    for kind, group in (("conv", net.convs), ("look", net.looks), ("mix", net.mixes)):
+    for kind, group in net.groups().items():
         layers |= {f"{kind}{k}": layer for k, layer in group.items()}
     with torch.no_grad():
         for name, layer in layers.items():
@@ -237,27 +311,30 @@ def resumed(path: Path) -> Net:
     return net
 
 
-def turned(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Halves of the last axis as real and imaginary parts, turned by each onset's time."""
-    z = torch.complex(*(part.float().contiguous() for part in x.chunk(2, dim=-1))) * turn[:, None]
-    return torch.cat([z.real, z.imag], dim=-1)
-
-
 def losses(y: torch.Tensor, truth: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cross entropies of position and of metre with tempo."""
     y = y.float()
-    m = torch.arange(y.shape[1], device=y.device) < length[:, None]
-    where = F.cross_entropy(y[..., :3][m], truth[..., 0][m].long())
-    place = ((truth[..., 1][m] - float(np.log2(PERIODS_S[0]))) * 4.0).clamp(0.0, len(PERIODS_S) - 1.001)
+    inside = (torch.arange(y.shape[1], device=y.device) < length[:, None]).float()
+    where = -torch.log_softmax(y[..., :3], -1).gather(-1, truth[..., :1].long())[..., 0]
+    place = ((truth[..., 1] - float(np.log2(PERIODS_S[0]))) * 4.0).clamp(0.0, len(PERIODS_S) - 1.001)
     low = place.long()
-    column = truth[..., 2][m].long() * len(PERIODS_S) + low
-    log = torch.log_softmax(y[..., 3:][m], -1)
-    high = place - low
-    tempo = -(log.gather(1, column[:, None])[:, 0] * (1 - high) + log.gather(1, column[:, None] + 1)[:, 0] * high)
-    return where, tempo.mean()
+    column = truth[..., 2].long() * len(PERIODS_S) + low
+    log = torch.log_softmax(y[..., 3:], -1)
+    lower, higher = (log.gather(-1, (column + up)[..., None])[..., 0] for up in (0, 1))
+    tempo = -(lower * (1 - (place - low)) + higher * (place - low))
+    return (where * inside).sum() / inside.sum(), (tempo * inside).sum() / inside.sum()
+
+
+def lesson(net: Net, x: torch.Tensor, t: torch.Tensor, truth: torch.Tensor,
+           length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`losses` of a batch in mixed precision."""
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        y = net(x, t, length)
+    return losses(y, truth, length)
 
 
 @torch.no_grad()
+@torch.compiler.set_stance("force_eager")
 def validate(net: Net, held: list[tuple[np.ndarray, np.ndarray, np.ndarray]], device: torch.device) -> str:
     """Losses and accuracies on what was held out, a line."""
     net.eval()
@@ -289,12 +366,14 @@ def train(args: argparse.Namespace) -> None:
     began = time.time()
     learn, out = Renditions(sheets, songs, held=False), Renditions(sheets, songs, held=True)
     learn.draw(0)  # compiles what the workers share
-    stream = multiprocessing.Queue(maxsize=64)
-    seeds = [args.seed * 10_000_000 + k for k in range(args.workers)]
-    workers = [multiprocessing.Process(target=make_forever, args=(learn, seed, args.workers, stream), daemon=True)
-               for seed in seeds]
-    for worker in workers:
-        worker.start()
+    desks = {k: Desk() for k in range(2 * args.workers)}
+    filled_desks: SimpleQueue = SimpleQueue()
+    for k in range(args.workers):
+        own = {number: desk for number, desk in desks.items() if number % args.workers == k}
+        for desk in own.values():
+            desk.cleared.set()
+        given = (learn, args.seed * 10_000_000 + k, args.workers, own, filled_desks)
+        multiprocessing.Process(target=make_forever, args=given, daemon=True).start()
     simulated = [packed(r) for s in range(HELD_PIECES) if (r := out.sampler.rendition(9_000_000_000 + s)) is not None]
     played = [packed(r) for song in out.songs if (r := song.rendition()) is not None]
     simulated, played = ([tuple(a[:1200] for a in p) for p in pieces] for pieces in (simulated, played))
@@ -304,48 +383,58 @@ def train(args: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    sample = stacked_all([stream.get() for _ in range(40)])
-    inside = np.arange(CHUNK) < sample[3][:, None]
-    some = sample[0][inside].astype(np.float32)
-    fresh = Net(torch.as_tensor(some.mean(0)), torch.as_tensor(some.std(0) + 0.05))
+    arrived: queue.Queue[tuple[torch.Tensor, ...]] = queue.Queue(maxsize=64)
+
+    def receive() -> None:
+        while True:
+            desk = desks[filled_desks.get()]
+            tensors = tuple(torch.as_tensor(a) for a in desk.arrays)
+            arrived.put(tuple(a.pin_memory() if device.type == "cuda" else a.clone() for a in tensors))
+            desk.cleared.set()
+
+    threading.Thread(target=receive, daemon=True).start()
+    first = arrived.get()
+    some = first[0][torch.arange(CHUNK) < first[3][:, None]].float()
+    fresh = Net(some.mean(0), some.std(0) + 0.05)
     net = (resumed(args.resume) if args.resume else fresh).to(device)
     smooth = Net(net.mean, net.scale).to(device)
     smooth.load_state_dict(net.state_dict())
     print(sum(p.numel() for p in net.parameters()), "weights on", device, flush=True)
     adam = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.02, fused=device.type == "cuda")
-    pool = [torch.zeros((args.pool, *a.shape[1:]), dtype=torch.as_tensor(a).dtype, device=device) for a in sample]
+    pool = [torch.zeros((args.pool, *a.shape[1:]), dtype=a.dtype, device=device) for a in first[:3]]
+    lengths = np.zeros(args.pool, dtype=np.int64)
     filled, total = 0, 0
 
-    def keep(arrays: tuple[np.ndarray, ...]) -> None:
+    def keep(arrays: tuple[torch.Tensor, ...]) -> None:
         nonlocal filled, total
         at = (total + np.arange(len(arrays[0]))) % args.pool
-        for store, array in zip(pool, arrays, strict=True):
-            store[torch.as_tensor(at, device=device)] = torch.as_tensor(array).to(device)
+        lengths[at] = arrays[3].numpy()
+        place = torch.as_tensor(at).to(device)
+        for store, array in zip(pool, arrays, strict=False):
+            store[place] = array.to(device, non_blocking=True)
         total += len(at)
         filled = min(total, args.pool)
 
-    keep(sample)
+    keep(first)
+    random = np.random.default_rng(args.seed)
     started, shown, step = time.time(), time.time(), 0
     running = torch.zeros(3, device=device)
     budget = args.minutes * 60
     while (share := (time.time() - started) / budget) < 1.0:
-        for _ in range(16):
+        for _ in range(8):
             try:
-                keep(stream.get_nowait())
+                keep(arrived.get_nowait())
             except queue.Empty:
                 break
         for group in adam.param_groups:
             group["lr"] = args.rate * min(1.0, (step + 1) / args.warm_up) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
         if step % 50 == 0:
-            order = torch.argsort(pool[3][:filled])
-        place = int(torch.randint(0, len(order), ()))  # neighbours in length, so that little is padding
-        longest = int(pool[3][order[place]])
-        pick = order[max(place + 1 - args.batch * CHUNK // longest, 0) : place + 1]
-        x, t, truth, length = (store[pick] for store in pool)
-        x, t, truth = x[:, :longest], t[:, :longest], truth[:, :longest]
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            y = net(x, t, length)
-        where, tempo = losses(y, truth, length)
+            order = np.argsort(lengths[:filled], kind="stable")
+        place = int(random.integers(0, len(order)))  # neighbours in length, so that little is padding
+        longest = min(-(-int(lengths[order[place]]) // 64) * 64, CHUNK)
+        chosen = order[max(place + 1 - args.batch * CHUNK // longest, 0) : place + 1]
+        pick, length = (torch.as_tensor(a).to(device) for a in (chosen, lengths[chosen]))
+        where, tempo = lesson(net, *(store[pick, :longest] for store in pool), length)
         adam.zero_grad()
         (where + 0.4 * tempo).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -353,7 +442,7 @@ def train(args: argparse.Namespace) -> None:
         step += 1
         with torch.no_grad():
             torch._foreach_lerp_(list(smooth.parameters()), list(net.parameters()), max(0.002, 1.0 / (step + 1)))
-        running += torch.stack([torch.ones((), device=device), where.detach(), tempo.detach()])
+            running += torch.stack([torch.ones((), device=device), where, tempo])
         if time.time() - shown > args.show_s or time.time() - started >= budget:
             shown = time.time()
             mean = (running / running[0]).tolist()
@@ -362,13 +451,6 @@ def train(args: argparse.Namespace) -> None:
                   f"   played: {validate(smooth, played, device)}", flush=True)
             running.zero_()
             smooth.export(args.out)
-    for worker in workers:
-        worker.terminate()
-
-
-def stacked_all(batches: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Batches as one."""
-    return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
 
 
 def main() -> None:

@@ -24,8 +24,10 @@ from .layers import Floats32, normed
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s
 HIDDEN = 160
-LAYERS = (1, 2, 4, 8, 0, 1, 2, 4, 8, 16, 0, 1, 2, 4, 8, 16, 32, 0, 1, 2, 4,
-          0, 1, 2, 4, 8, 16, 0, 1, 2, 4)  # dilations; 0 = attention
+LOOK, THINK = 0, -1  # layers that attend, and those that work on every onset alone
+LAYERS = (1, 2, 4, 8, THINK, LOOK, THINK, 1, 2, 4, 8, 16, THINK, LOOK, THINK, 1, 2, 4, 8, 16, 32, THINK, LOOK, THINK,
+          1, 2, 4, THINK, LOOK, THINK, 1, 2, 4, 8, 16, THINK, LOOK, THINK, 1, 2, 4, THINK)  # others: dilations
+THOUGHT = 640  # width inside the layers that work on every onset alone
 HEADS = 5
 REACH = 256  # onsets to either side that attention sees
 BLOCK = 128  # onsets whose attention is computed at once
@@ -60,9 +62,12 @@ def _probabilities(times_s: Floats, features: Floats32, w: dict[str, Floats32]) 
     turn = np.exp(2j * np.pi * times_s[:, None] / WAVES_S).astype(np.complex64)
     for k, dilation in enumerate(LAYERS):
         if f"norm{k}.weight" not in w:
-            break  # one of fewer layers
+            continue  # one of fewer layers
         h = normed(x, w, f"norm{k}")
-        if dilation:
+        if dilation == THINK:
+            h = np.maximum(h @ w[f"think{k}.weight"] + w[f"think{k}.bias"], 0.0)
+            x = x + h @ w[f"tell{k}.weight"] + w[f"tell{k}.bias"]
+        elif dilation != LOOK:
             x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
         else:
             looked = _attended(np.asarray(h @ w[f"look{k}.weight"], dtype=np.float32), turn)
