@@ -20,11 +20,11 @@ Random = np.random.Generator
 
 # how often each metre is written in the piano repertoire, roughly; general knowledge, fitted to nothing
 SHARE = {"2/4": 0.16, "3/4": 0.25, "4/4": 0.34, "2/2": 0.06, "3/8": 0.03, "6/8": 0.11, "9/8": 0.02, "12/8": 0.03}
-KINDS = {"study": 0.47, "written": 0.18, "arranged": 0.11, "chorale": 0.02, "accompanied": 0.07, "prelude": 0.06,
-         "song": 0.04, "counterpoint": 0.05}
-PLAIN = 0.38  # share of the pieces that are as simple as most music that is learnt first
+KINDS = {"study": 0.56, "written": 0.16, "arranged": 0.08, "chorale": 0.02, "accompanied": 0.06, "prelude": 0.05,
+         "song": 0.03, "counterpoint": 0.04}
+PLAIN = 0.34  # share of the pieces that are as simple as most music that is learnt first
 PLAIN_SHARE = {"2/4": 0.16, "3/4": 0.30, "4/4": 0.38, "2/2": 0.02, "3/8": 0.01, "6/8": 0.11, "9/8": 0.01, "12/8": 0.01}
-CROSSED = 0.35  # share of the studies that take the left hand of another
+CROSSED = 0.28  # share of the studies that take the left hand of another
 MEDLEYS = 0.38  # share of the pieces that change their texture
 GROUPS = {"chorale": "chorale", "tune": "tune", "lead": "tune", "study": "study"}
 HELD_OUT_COMPOSERS = ("joplin", "chopin", "schumann_robert", "cpebach", "weber")
