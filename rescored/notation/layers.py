@@ -13,3 +13,13 @@ def normed(x: Floats32, weights: dict[str, Floats32], name: str) -> Floats32:
     centred = x - x.mean(axis=1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
     return np.asarray(scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"])
+
+
+def shifted(x: Floats32, by: int) -> Floats32:
+    """Every row beside the rows `by` before and after it, zeros beyond the ends: (n, 3 * width)."""
+    n, width = x.shape
+    out = np.zeros((n, 3 * width), dtype=np.float32)
+    out[by:, :width] = x[: max(n - by, 0)]
+    out[:, width : 2 * width] = x
+    out[: max(n - by, 0), 2 * width :] = x[by:]
+    return out

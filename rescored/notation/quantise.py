@@ -1,11 +1,10 @@
 """Performed onsets to places on the beat grid.
 
-Every beat is divided in one way (2, 3, 4, ... slots). Within the beat a small Viterbi search puts the
-clusters of notes on slots, judging where they fall and, above all, how much the deviation *changes*
-from one cluster to the next: rubato within a beat costs little, a wrong division costs much. A
-second Viterbi search over the beats chooses the divisions, where going from binary to ternary costs,
-so triplets come in runs. After Cemgil & Kappen, "Monte Carlo methods for tempo tracking and rhythm
-quantization", JAIR 18 (2003), and Raphael, "Automated rhythm transcription", ISMIR 2001.
+A small network (place_net) says how likely an onset is written where in its beat. Every beat is divided in one
+way (2, 3, 4, ... slots): within the beat a Viterbi search puts the clusters of notes on slots, in order; a second one
+over the beats chooses the divisions, where going from binary to ternary costs, so triplets come in runs. After
+Raphael, "Automated rhythm transcription", ISMIR 2001, and Cemgil & Kappen, "Monte Carlo methods for tempo tracking
+and rhythm quantization", JAIR 18 (2003).
 """
 
 from __future__ import annotations
@@ -32,57 +31,47 @@ from .ornaments import (
     struck_together,
     written_performance,
 )
+from .place_net import FINEST, PLACES, Laid, hear_places, likely_places
 from .ticks import PER_QUARTER, beat_ticks, to_ql
 
 BINARY, TERNARY, OTHER, MIXED = 0, 1, 2, 3
 EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
 GRACE_SEMITONES = 12  # ... and lies this near; what is farther is a chord that was not struck quite at once
+SHORTEST_S = 0.035  # a slot
 UNREACHABLE = -1e9
 MACHINE_S, MACHINE_ONSETS = 0.005, 4  # so near their slots lie so many onsets only if a program plays
 SMOOTH = 0.5  # share of the smooth tempo in where a beat is divided; a beat's own place has its jitter, too
-EXACTNESS = (0.15, 1.0)  # of a machine and of a pianist, as a share of the usual spread
-WIDE_TRIPLET_GAIN = 0.35  # share of the squared deviations that may be left
 
 
 @dataclass(frozen=True)
 class Weights:
     """Of the search, in nats and seconds; chosen on scores performed with simulated timing."""
 
-    deviation_s: float = 0.03  # spread of the deviation from the slot: constant part
-    deviation_rel: float = 0.14  # and the part that grows with the beat
-    drift_s: float = 0.028  # spread of its change between neighbours: constant part
-    drift_rel: float = 0.19  # and the part that grows with the time between them
-    worst: float = 6.0  # most that one deviation costs
-    collide: float = 2.0  # two clusters on one slot
+    worst: float = 6.0  # most that one onset costs
+    collide: float = 0.5  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
-    ornament_s: float = 0.08  # ... and this far apart, as grace notes and rolled chords are
-    switch: float = 5.0  # from binary to ternary and the like
-    switch_one_hand: float = 2.0  # ... while the other hand goes on
-    looseness: float = 3.0  # deviations that were read so are smaller than all that may come
-    change: float = 0.9  # from one division to another
+    ornament_s: float = 0.16  # ... and this far apart, as grace notes and rolled chords are
+    known: float = 0.3  # share of what is known of divisions beforehand that counts beside the network
+    switch: float = 2.0  # from binary to ternary and the like
+    switch_one_hand: float = 1.0  # ... while the other hand goes on
+    change: float = 0.2  # from one division to another
     habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
-    beat_filled: float = 0.9  # chance that something is struck on a beat
 
 
-# How often a beat is divided so that its slots are eighths (8), sixteenths (16) ..., nominally, and how
-# often each inner slot is then struck: counted in quartets and piano pieces of music21's corpus, smoothed.
+# How often a beat is divided so that its slots are eighths (8), sixteenths (16) ..., nominally: counted in quartets
+# and piano pieces of music21's corpus, smoothed.
 BINARY_BY_VALUE = {1: 0.02, 2: 0.10, 4: 0.25, 8: 0.38, 16: 0.28, 32: 0.05, 64: 0.003}
 TERNARY_BY_VALUE = {4: 0.05, 8: 0.42, 16: 0.25, 32: 0.03}
 ODD = {5: 0.01, 7: 0.005}
 UNDIVIDED = 0.25
-FILLED = {
-    1: (), 2: (0.95,), 3: (0.88, 0.95), 4: (0.56, 0.74, 0.93), 5: (0.95,) * 4, 6: (0.55, 0.85, 0.6, 0.93, 0.9),
-    7: (0.95,) * 6, 8: (0.5, 0.35, 0.4, 0.5, 0.5, 0.5, 0.75),
-    12: (0.2, 0.2, 0.35, 0.8, 0.2, 0.4, 0.35, 0.75, 0.4, 0.4, 0.6), 16: (0.4,) * 14 + (0.8,),
-}
 CROSSED = {  # three against two, three against four: which slots are struck, and how rare it is beside others
-    6: ((0.02, 0.9, 0.9, 0.9, 0.02), 0.5),
-    12: ((0.02, 0.02, 0.9, 0.9, 0.02, 0.9, 0.02, 0.9, 0.9, 0.02, 0.02), 0.3),
+    6: ((0, 2, 3, 4, 6), 0.5),
+    12: ((0, 3, 4, 6, 8, 9, 12), 0.3),
 }
 
 
-@stage(version=8)
+@stage(version=9)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
@@ -94,30 +83,14 @@ def quantise(
     recognised as an ornament is a sign at its main note instead (`Placed.manner`). Swung eighths are even.
     """
     as_played = performance
-    ornaments: list[Ornament] = []
-    graces: dict[str, str] = {}
-    swing = 0.5
-    if settings.ornaments != "notes":
-        ornaments = find_ornaments(performance) + find_rolled(performance)
-        performance = written_performance(performance, grid, ornaments, {})
-        graces = find_grace_notes(performance, grid)
-        performance = written_performance(performance, grid, (), graces)
-    if settings.swing != "no":
-        swing = find_swing(performance.onsets_s, grid, always=settings.swing == "yes")
-        performance = straightened(performance, grid, swing) if swing > 0.5 else performance
+    performance, ornaments, graces, swing = unadorned(performance, grid, settings)
     notes = performance.notes
     if not notes:
         return Placed(())
-    of_note = struck_together(performance, cluster(performance.onsets_s), grid)
-    times_s = cluster_times(performance.onsets_s, of_note)
-    beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
-    if grid.stated and performance.stated:
-        steady_s = _stated(times_s, beats_s, performance.stated)
-    else:
-        steady_s = _steadied(times_s, beats_s, ticks)
-    place = _places(steady_s, _repeats(performance, of_note), beats_s, ticks, grid, settings)
-    grace = _ornaments(performance, of_note, times_s, place)
-    onset_ticks = place[of_note]
+    laid = lay(performance, grid)
+    place = _places(performance, laid, grid, settings)
+    grace = _ornaments(performance, laid.of_note, laid.times_s, place)
+    onset_ticks = place[laid.of_note]
     held_ql = grid.ql_at(performance.offsets_s) - grid.ql_at(performance.onsets_s)
     placed = [
         PlacedNote(
@@ -129,7 +102,40 @@ def quantise(
     if settings.ornaments == "out":
         return Placed(tuple(sorted((n for n in placed if not n.grace), key=_order)), Manner((), swing))
     placed += _as_graces([n for n in as_played.notes if n.id in graces], graces, placed)
-    return Placed(tuple(sorted(placed, key=_order)), Manner(tuple(ornaments), swing))
+    return Placed(tuple(sorted(placed, key=_order)), Manner(ornaments, swing))
+
+
+def unadorned(
+    performance: Performance, grid: BeatGrid, settings: QuantiseSettings
+) -> tuple[Performance, tuple[Ornament, ...], dict[str, str], float]:
+    """What is left without ornaments and swing; the ornaments; which note every grace note adorns; and where swung
+    eighths fell."""
+    ornaments: list[Ornament] = []
+    graces: dict[str, str] = {}
+    swing = 0.5
+    if settings.ornaments != "notes":
+        ornaments = find_ornaments(performance) + find_rolled(performance)
+        performance = written_performance(performance, grid, ornaments, {})
+        graces = find_grace_notes(performance, grid)
+        performance = written_performance(performance, grid, (), graces)
+    if settings.swing != "no":
+        swing = find_swing(performance.onsets_s, grid, always=settings.swing == "yes")
+        performance = straightened(performance, grid, swing) if swing > 0.5 else performance
+    return performance, tuple(ornaments), graces, swing
+
+
+def lay(performance: Performance, grid: BeatGrid) -> Laid:
+    """Clusters of one or more notes in their beats; what comes just before a beat belongs to it."""
+    of_note = struck_together(performance, cluster(performance.onsets_s), grid)
+    times_s = cluster_times(performance.onsets_s, of_note)
+    beats_s, ticks = extended(grid, float(times_s[0]), float(times_s[-1]))
+    edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
+    beat = np.clip(np.searchsorted(beats_s - edge_s, times_s, side="right") - 1, 0, len(beats_s) - 2)
+    if grid.stated and performance.stated:
+        steady_s = _stated(times_s, beats_s, performance.stated)
+    else:
+        steady_s = _steadied(times_s, beats_s, ticks)
+    return Laid(of_note, times_s, steady_s, beat, beats_s, ticks)
 
 
 def _order(note: PlacedNote) -> tuple[Fraction, int]:
@@ -193,107 +199,65 @@ def _repeats(performance: Performance, of_note: Ints) -> NDArray[np.bool_]:
 
 
 def _places(
-    times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, ticks: Ints, grid: BeatGrid,
-    settings: QuantiseSettings, weights: Weights = Weights(),
+    performance: Performance, laid: Laid, grid: BeatGrid, settings: QuantiseSettings, weights: Weights = Weights()
 ) -> Ints:
     """Ticks of every cluster."""
+    steady_s, beat, beats_s, ticks = laid.steady_s, laid.beat, laid.beats_s, laid.ticks
     divisions = [(s, BINARY) for s in (1, 2, 4, 8, 16)] + [(s, TERNARY) for s in (1, 3, 6, 12)]
     divisions += [(s, OTHER) for s in (5, 7)]
     plain = len(divisions)
     divisions += [(s, TERNARY) for s in CROSSED]
     slots, classes = np.ascontiguousarray(np.array(divisions, dtype=np.int64).T)
     classes[plain:] = MIXED
-    strike = np.zeros((len(slots), slots.max()))  # log odds that a slot is struck rather than not
-    silence = np.zeros(len(slots))  # log chance that none is
-    for d, s in enumerate(slots.tolist()):
-        chance = np.array(FILLED[s] if d < plain else CROSSED[s][0])
-        strike[d, 1:s], silence[d] = np.log(chance / (1 - chance)), np.log(1 - chance).sum()
     prior = _priors(divisions, ticks, grid, settings)
     prior[:, plain:] = np.maximum(prior[:, plain:] + np.log([rare for _, rare in CROSSED.values()]), UNREACHABLE)
-    edge_s = np.minimum(EARLY_S, 0.5 * np.gradient(beats_s))
-    cut = np.searchsorted(times_s, beats_s - edge_s)
-    cut[0], cut[-1] = 0, len(times_s)
-    beat = np.repeat(np.arange(len(cut) - 1), np.diff(cut))
-    row, length = np.arange(len(times_s)), np.diff(ticks)[beat]
+    of_slot = np.full((len(slots), slots.max() + 1), -1, dtype=np.int64)  # which of the places it is; -1: never struck
+    for d, s in enumerate(slots.tolist()):
+        struck = np.array(range(s + 1) if d < plain else CROSSED[s][0])
+        of_slot[d, struck] = np.searchsorted(PLACES, struck * FINEST // s)
+    first = np.searchsorted(beat, np.arange(len(ticks)))
+    row, length = np.arange(len(beat)), np.diff(ticks)[beat]
     differs = (slots[:, None] != slots[None, :]) & (slots[:, None] > 1) & (slots[None, :] > 1)
     mixed = (classes[:, None] == MIXED) | (classes[None, :] == MIXED)
     switch = np.where(mixed, weights.switch_one_hand, weights.switch) * (classes[:, None] != classes[None, :])
     move = switch + weights.change * differs
+    w = np.array([weights.worst, weights.collide, weights.repeat, weights.ornament_s])
+    sensible = np.minimum(np.diff(beats_s)[:, None] / slots > SHORTEST_S, slots < 4 * np.diff(first)[:, None] + 4)
+    allowed = (prior > UNREACHABLE) & (sensible | (slots == 1))
+    repeats = _repeats(performance, laid.of_note)
 
-    def read(exactness: float) -> tuple[Ints, Ints]:
-        """Slots of every cluster and how many its beat has, if the player is so exact."""
-        w = np.array([
-            weights.deviation_s * exactness, weights.deviation_rel * exactness, weights.drift_s * exactness,
-            weights.drift_rel * exactness, weights.worst, weights.collide, weights.repeat, weights.beat_filled,
-            weights.ornament_s])
-        fit, slot = _fit_all(times_s, repeats, beats_s, cut, slots, prior > UNREACHABLE, strike, silence, w)
-        path = _habitual_path(fit, prior, move, weights.habit)
+    def read(likely: Floats) -> tuple[Ints, Ints]:
+        """Slots of every cluster and how many its beat has, if places are as likely as this."""
+        fit, slot = _fit_all(likely, laid.times_s, repeats, first, slots, of_slot, allowed, w)
+        path = _habitual_path(fit, prior, move, weights)
         return slot[row, path[beat]], slots[path[beat]]
 
-    slot, of = read(EXACTNESS[0])
-    if not _by_machine(times_s, beats_s, beat, slot / of):
-        slot, of = read(EXACTNESS[1])  # a first reading tells how exact the player is
-        slot, of = read(_exactness(times_s, beats_s, beat, slot / of, weights))
-    place = np.asarray(ticks[beat] + slot * length // of)
-    return place if settings.triplets == "no" else _wide_triplets(place, times_s, beats_s, ticks, cut)
-
-
-def _wide_triplets(place: Ints, times_s: Floats, beats_s: Floats, ticks: Ints, cut: Ints) -> Ints:
-    """The same places, with triplets that take two beats where onsets fit them far better than what they were
-    taken for: each of the two beats has one inner onset, at two thirds and at one third."""
-    place = place.copy()
-    b = 0
-    while b < len(cut) - 2:
-        length = int(ticks[b + 1] - ticks[b])
-        inside = [[i for i in range(cut[k], cut[k + 1]) if ticks[k] < place[i] < ticks[k + 1]] for k in (b, b + 1)]
-        begins = any(place[i] == ticks[b] for i in range(cut[b], cut[b + 1]))
-        if begins and len(inside[0]) == len(inside[1]) == 1 and ticks[b + 2] - ticks[b + 1] == length:
-            wanted = int(ticks[b]) + 2 * length // 3, int(ticks[b]) + 4 * length // 3
-            off, off_now = 0.0, 0.0
-            for i, at, k in ((inside[0][0], wanted[0], b), (inside[1][0], wanted[1], b + 1)):
-                period = beats_s[k + 1] - beats_s[k]
-                off += (times_s[i] - beats_s[k] - (at - ticks[k]) / length * period) ** 2
-                off_now += (times_s[i] - beats_s[k] - (place[i] - ticks[k]) / length * period) ** 2
-            if off < WIDE_TRIPLET_GAIN * off_now:
-                place[inside[0][0]], place[inside[1][0]] = wanted
-                b += 1
-        b += 1
-    return place
-
-
-def _off(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats) -> tuple[Floats, Floats]:
-    """How far onsets inside beats lie from their slots, in seconds, and how long these beats are."""
-    within = (part > 0) & (part < 1)
-    period_s = np.diff(beats_s)[beat]
-    return np.abs(times_s - beats_s[beat] - part * period_s)[within], period_s[within]
+    phase = (steady_s - beats_s[beat]) / np.diff(beats_s)[beat]
+    off_s = (phase[:, None] - PLACES / FINEST) * np.diff(beats_s)[beat][:, None]
+    slot, of = read(-0.5 * (off_s / MACHINE_S) ** 2)
+    if not _by_machine(steady_s, beats_s, beat, slot / of):
+        slot, of = read(likely_places(hear_places(performance, laid, grid)).astype(np.float64))
+    return np.asarray(ticks[beat] + slot * length // of)
 
 
 def _by_machine(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats) -> bool:
-    """Whether onsets lie on their slots as no one plays them; taken so by chance they would lie anywhere
-    between two, and slots are 35 ms apart or more."""
-    deviation_s, _ = _off(times_s, beats_s, beat, part)
-    return len(deviation_s) >= MACHINE_ONSETS and bool(np.quantile(deviation_s, 0.9) < MACHINE_S)
+    """Whether onsets lie on their slots as no one plays them; taken so by chance they would lie anywhere between
+    two, and slots are 35 ms apart or more. A few onsets tell only where they are halves, thirds or quarters."""
+    off_s = np.abs(times_s - beats_s[beat] - part * np.diff(beats_s)[beat])[(part > 0) & (part < 1)]
+    plain = all(min(abs(s * p - round(s * p)) for s in (3, 4)) < 1e-6 for p in part.tolist())
+    if len(off_s) < MACHINE_ONSETS and not plain:
+        return False
+    return not len(off_s) or bool(np.quantile(off_s, 0.9) < MACHINE_S)
 
 
-def _exactness(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats, weights: Weights) -> float:
-    """How far onsets inside beats lie from their slots, as a share of the usual spread. Three quarters of
-    normal deviations are below 1.15 standard deviations."""
-    deviation_s, period_s = _off(times_s, beats_s, beat, part)
-    if len(deviation_s) < 4:
-        return 0.7  # hardly any
-    usual_s = np.hypot(weights.deviation_s, weights.deviation_rel * period_s)
-    likely = np.quantile(deviation_s / usual_s, 0.75) / 1.15
-    return float(np.clip(weights.looseness * likely, *EXACTNESS))
-
-
-def _habitual_path(fit: Floats, prior: Floats, move: Floats, habit: float) -> Ints:
+def _habitual_path(fit: Floats, prior: Floats, move: Floats, weights: Weights) -> Ints:
     """The best division of every beat. A piece keeps to its divisions: how likely they are in this one
     is learnt from a first reading."""
-    path: Ints = _best_path(prior + fit, move)
+    path: Ints = _best_path(weights.known * prior + fit, move)
     for _ in range(2):
         used = np.bincount(path, minlength=fit.shape[1])
-        chance = (used + habit * np.exp(prior)) / (len(path) + habit)
-        path = _best_path(np.where(prior > UNREACHABLE, np.log(chance + 1e-12), prior) + fit, move)
+        chance = (used + weights.habit * np.exp(prior)) / (len(path) + weights.habit)
+        path = _best_path(weights.known * np.log(chance + 1e-12) + fit, move)
     return path
 
 
@@ -330,75 +294,50 @@ def _prior(slots: int, kind: int, beat_ql: float, compound: bool, settings: Quan
 
 @njit(cache=True)
 def _fit_all(
-    times_s: Floats, repeats: NDArray[np.bool_], beats_s: Floats, cut: Ints, slots: Ints,
-    allowed: NDArray[np.bool_], strike: Floats, silence: Floats, w: Floats,
+    likely: Floats, times_s: Floats, repeats: NDArray[np.bool_], first: Ints, slots: Ints, of_slot: Ints,
+    allowed: NDArray[np.bool_], w: Floats,
 ) -> tuple[Floats, Ints]:
     """Log likelihood of every division of every beat, and the slots it gives the clusters."""
     score = np.full(allowed.shape, UNREACHABLE)
     slot = np.zeros((len(times_s), len(slots)), dtype=np.int64)
     for b in range(len(allowed)):
-        period = beats_s[b + 1] - beats_s[b]
-        i, j = cut[b], cut[b + 1]
-        x = (times_s[i:j] - beats_s[b]) / period
+        i, j = first[b], first[b + 1]
         for d in range(len(slots)):
-            s = slots[d]
-            sensible = s == 1 or (period / s > 0.035 and s < 4 * len(x) + 4)
-            if sensible and allowed[b, d]:
-                score[b, d] = _fit(
-                    x, repeats[i:j], period, s, strike[d], silence[d], w, slot[i:j, d])
+            if allowed[b, d]:
+                score[b, d] = _fit(likely[i:j], times_s[i:j], repeats[i:j], slots[d], of_slot[d], w, slot[i:j, d])
     return score, slot
 
 
 @njit(cache=True)
 def _fit(
-    x: Floats, repeats: NDArray[np.bool_], period: float, slots: int, strike: Floats, silence: float,
-    w: Floats, out: Ints,
+    likely: Floats, times_s: Floats, repeats: NDArray[np.bool_], slots: int, of_slot: Ints, w: Floats, out: Ints,
 ) -> float:
-    """Log score of the best slots for the phases `x` in one beat; `out` gets the slots.
-
-    The deviation is taken to be 0 at both beats. Slot number `slots` is the next beat, struck early.
-    """
-    on, off = np.log(w[7]), np.log(1.0 - w[7])
-    n = len(x)
+    """Log score of the best slots for the clusters of one beat, in order; `out` gets the slots. Slot number `slots`
+    is the next beat, struck early."""
+    n = len(likely)
+    best = np.full((n + 1, slots + 1), -1e18)
+    back = np.zeros((n + 1, slots + 1), dtype=np.int64)
     if n == 0:
-        return float(off + silence)
-    worst = w[4]
-    spread = np.sqrt(w[0] ** 2 + (w[1] * period) ** 2)
-    best = np.full((n, slots + 1), -1e18)
-    back = np.zeros((n, slots + 1), dtype=np.int64)
+        return 0.0
     for i in range(n):
-        gap = (x[i] - x[i - 1] if i else max(x[0], 0.0)) * period
-        drift = np.sqrt(w[2] ** 2 + (w[3] * gap) ** 2)
-        norm = np.log(spread / 0.02) + np.log(drift / 0.02)
         for k in range(slots + 1):
-            deviation = (x[i] - k / slots) * period
-            if abs(deviation) > 4.0 * spread + 0.5 * period / slots:
+            if of_slot[k] < 0:
                 continue
-            here = -min(0.5 * (deviation / spread) ** 2, worst) - norm
-            struck = strike[k] if k < slots else 0.0
+            here = max(likely[i, of_slot[k]], -w[0])
             if i == 0:
-                v = here - min(0.5 * (deviation / drift) ** 2, worst)
-                best[i, k] = v + silence + (on if k == 0 else off + struck)
+                best[i, k] = here
                 continue
             for k2 in range(k + 1):
                 v = best[i - 1, k2] + here
                 if k2 == k:
-                    v -= (w[6] if repeats[i] else w[5]) + min(0.5 * (gap / w[8]) ** 2, worst)
-                else:
-                    change = deviation - (x[i - 1] - k2 / slots) * period
-                    v += struck - min(0.5 * (change / drift) ** 2, worst)
+                    v -= (w[2] if repeats[i] else w[1]) + min(0.5 * ((times_s[i] - times_s[i - 1]) / w[3]) ** 2, w[0])
                 if v > best[i, k]:
                     best[i, k] = v
                     back[i, k] = k2
-    gap = max(1.0 - x[n - 1], 0.0) * period
-    drift = np.sqrt(w[2] ** 2 + (w[3] * gap) ** 2)
-    top: float = -1e18
-    arg = 0
+    top, arg = -1e18, 0
     for k in range(slots + 1):
-        deviation = (x[n - 1] - k / slots) * period
-        v = best[n - 1, k] - min(0.5 * (deviation / drift) ** 2, worst)
-        if v > top:
-            top, arg = v, k
+        if best[n - 1, k] > top:
+            top, arg = best[n - 1, k], k
     for i in range(n - 1, -1, -1):
         out[i] = arg
         arg = back[i, arg]

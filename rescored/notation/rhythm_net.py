@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..models import weights_in
 from ..music import Floats
-from .layers import Floats32, normed
+from .layers import Floats32, normed, shifted
 
 METRES = ("2/4", "3/4", "4/4", "2/2", "3/8", "6/8", "9/8", "12/8")
 PERIODS_S = 0.18 * 2.0 ** (np.arange(20) / 4.0)  # lengths of a beat that are told apart: 0.18 to 4.8 s
@@ -68,7 +68,7 @@ def _probabilities(times_s: Floats, features: Floats32, w: dict[str, Floats32]) 
             h = np.maximum(h @ w[f"think{k}.weight"] + w[f"think{k}.bias"], 0.0)
             x = x + h @ w[f"tell{k}.weight"] + w[f"tell{k}.bias"]
         elif dilation != LOOK:
-            x = x + _shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
+            x = x + shifted(np.maximum(h, 0.0), dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
         else:
             looked = _attended(np.asarray(h @ w[f"look{k}.weight"], dtype=np.float32), turn)
             x = x + looked @ w[f"mix{k}.weight"]
@@ -79,16 +79,6 @@ def _probabilities(times_s: Floats, features: Floats32, w: dict[str, Floats32]) 
 @lru_cache(maxsize=2)
 def _weights(path: Path) -> dict[str, Floats32]:
     return weights_in(path)
-
-
-def _shifted(x: Floats32, by: int) -> Floats32:
-    """Every row beside the rows `by` before and after it, zeros beyond the ends: (n, 3 * width)."""
-    n, width = x.shape
-    out = np.zeros((n, 3 * width), dtype=np.float32)
-    out[by:, :width] = x[: max(n - by, 0)]
-    out[:, width : 2 * width] = x
-    out[: max(n - by, 0), 2 * width :] = x[by:]
-    return out
 
 
 def _attended(qkv: Floats32, turn: NDArray[np.complex64]) -> Floats32:

@@ -31,6 +31,8 @@ class Rendition:
     beats_s: np.ndarray
     downbeats_s: np.ndarray
     notes: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # onset, offset, pitch, velocity
+    onset_ql: np.ndarray  # of every note, as written; nan for what the player adds
+    beats_ql: np.ndarray
 
 
 def beat_length_s(piece: Piece, random: Random) -> float:
@@ -204,7 +206,8 @@ def label(name, notes, ql, beats_ql, is_down, metre, period, seconds_at):  # typ
         best = np.bincount(clusters).argmax()
         position[best] = max(position[best], 2 if is_down[beat] else 1)
     at = np.clip(np.searchsorted(beats_s, onsets.times_s + 0.03) - 1, 0, len(beats_s) - 1)
-    return Rendition(name, onsets, position, period[at], metre[at].astype(np.int8), beats_s, beats_s[is_down], notes)
+    return Rendition(name, onsets, position, period[at], metre[at].astype(np.int8), beats_s, beats_s[is_down], notes,
+                     ql, beats_ql)
 
 
 def _ornaments(ql, begin, end, pitch, velocity, melody, random: Random):  # type: ignore[no-untyped-def]
