@@ -46,7 +46,7 @@ UNLIKE = 0.05  # share by which a beat is no such number
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=18)
+@stage(version=19)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
