@@ -446,3 +446,33 @@ def test_stretching_time_changes_nothing_else():
     a, b = notate(play(melody, grid), grid), notate(play(melody, slow), slow)
     assert a.symbols == b.symbols and as_written(a) == as_written(b)
     assert a.tempi[0].bpm == pytest.approx(1.25 * b.tempi[0].bpm, rel=0.01)
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.012])
+@pytest.mark.parametrize(("changes", "part", "most"), [
+    ({"quantise.finest": 8}, 3 / 4, 1 / 4), ({"quantise.finest": 4}, 3 / 4, 1 / 4),
+    ({"quantise.finest": 16}, 7 / 8, 1 / 8), ({"quantise.triplets": "no"}, 2 / 3, 1 / 6), ({}, 3 / 4, 0.0),
+])
+def test_what_may_not_be_written_goes_to_the_nearest_place_that_may(changes, part, most, jitter_s):
+    grid = grid_of("4/4", beats=33, bpm=80.0)
+    written = [(float(k) if k % 4 else k + part, 0.25, 60 + k % 5) for k in range(32)]
+    made = play(written, grid)
+    random = np.random.default_rng(2)
+    made = replace(made, notes=tuple(replace(n, onset_s=n.onset_s + random.normal(0.0, jitter_s)) for n in made.notes))
+    plain = {"quantise.ornaments": "notes", "quantise.swing": "no"}
+    placed = quantise(made, grid, settings=Settings().changed(plain | changes).quantise)
+    found = np.array([float(n.onset_ql) for n in sorted(placed.notes, key=lambda n: int(n.id.strip("n")))])
+    assert np.abs(found - [w[0] for w in written]).max() <= most + 1e-6
+
+
+def test_triplets_that_the_user_wants_are_read_where_they_may_be_meant():
+    grid = grid_of("4/4", beats=33, bpm=80.0)
+    made = play([(b + part, 0.3, 60) for b in range(32) for part in (0.0, 0.61)], grid)
+    random = np.random.default_rng(1)
+    made = replace(made, notes=tuple(replace(n, onset_s=n.onset_s + random.normal(0.0, 0.02)) for n in made.notes))
+    thirds = {}
+    for wish in ("no", "auto", "yes"):
+        chosen = Settings().changed({"quantise.triplets": wish, "quantise.swing": "no"})
+        placed = quantise(made, grid, settings=chosen.quantise)
+        thirds[wish] = sum(n.onset_ql % 1 == F(2, 3) for n in placed.notes)
+    assert thirds["no"] == 0 and thirds["yes"] >= max(thirds["auto"], 28)

@@ -52,7 +52,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from mmap import mmap
-from multiprocessing import Event, SimpleQueue
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,9 @@ def packed(r: Rendition) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return r.onsets.features.astype(np.float16), r.onsets.times_s.astype(np.float32), truth
 
 
+fork = multiprocessing.get_context("fork")  # by which memory is shared
+
+
 @dataclass
 class Desk:
     """Memory that a worker shares with the trainer: features, times, truth and lengths of `TOGETHER` stretches."""
@@ -137,7 +141,7 @@ class Desk:
         np.frombuffer(mmap(-1, int(np.prod(shape)) * np.dtype(kind).itemsize), dtype=kind).reshape(shape)
         for shape, kind in (((TOGETHER, CHUNK, WIDTH), np.float16), ((TOGETHER, CHUNK), np.float32),
                             ((TOGETHER, CHUNK, 3), np.float32), ((TOGETHER,), np.int64))))
-    cleared: Event = field(default_factory=Event)
+    cleared: EventType = field(default_factory=fork.Event)
 
     def put(self, row: int, *stretch: np.ndarray) -> None:
         """Features, times and truth of a stretch into a row."""
@@ -147,7 +151,7 @@ class Desk:
         self.arrays[3][row] = len(stretch[1])
 
 
-def make_forever(renditions: Renditions, first: int, every: int, desks: dict[int, Desk], out: SimpleQueue) -> None:
+def make_forever(renditions: Renditions, first: int, every: int, desks: dict[int, Desk], out: SimpleQueue[int]) -> None:
     """A worker: fills its desks with stretches of renditions, one after the other."""
     random = np.random.default_rng(first)
     stretches = (stretch for seed in itertools.count(first, every) for stretch in cut(renditions.draw(seed), random))
@@ -374,13 +378,13 @@ def train(args: argparse.Namespace) -> None:
     learn, out = Renditions(sheets, songs, held=False), Renditions(sheets, songs, held=True)
     learn.draw(0)  # compiles what the workers share
     desks = {k: Desk() for k in range(2 * args.workers)}
-    filled_desks: SimpleQueue = SimpleQueue()
+    filled_desks: SimpleQueue[int] = fork.SimpleQueue()
     for k in range(args.workers):
         own = {number: desk for number, desk in desks.items() if number % args.workers == k}
         for desk in own.values():
             desk.cleared.set()
         given = (learn, args.seed * 10_000_000 + k, args.workers, own, filled_desks)
-        multiprocessing.Process(target=make_forever, args=given, daemon=True).start()
+        fork.Process(target=make_forever, args=given, daemon=True).start()
     simulated = [packed(r) for s in range(HELD_PIECES) if (r := out.sampler.rendition(9_000_000_000 + s)) is not None]
     played = [packed(r) for song in out.songs if (r := song.rendition()) is not None]
     simulated, played = ([tuple(a[:1200] for a in p) for p in pieces] for pieces in (simulated, played))

@@ -68,6 +68,7 @@ def level(piece: Piece, r: Rendition, random: Random) -> Level:
     if random.random() > MISREAD or len({(b.numerator, b.denominator) for b in piece.bars}) > 1:
         return Level(ql, 1.0, bar.numerator, bar.denominator)
     down = np.array([b.ql for b in piece.bars])
+    down = down[down >= ql[0] - 1e-6]
     kind = random.random()
     if kind < 0.4:
         parts = 3 if compound else 2
@@ -121,11 +122,10 @@ def example(piece: Piece, random: Random) -> tuple[np.ndarray, np.ndarray] | Non
     if len(played.notes) < 16:
         return None
     laid = lay(played, grid)
-    beat_ql = np.round(np.interp(laid.ticks, laid.ticks[[0, -1]], laid.ticks[[0, -1]]))  # as many as are laid
     first = int(np.searchsorted(laid.beats_s, grid.times_s[0] - 1e-9))
     step = ql[1] - ql[0], ql[-1] - ql[-2]
     beat_ql = np.concatenate([ql[0] - step[0] * np.arange(first, 0, -1), ql,
-                              ql[-1] + step[1] * np.arange(1, len(beat_ql) - first - len(ql) + 1)])
+                              ql[-1] + step[1] * np.arange(1, len(laid.ticks) - first - len(ql) + 1)])
     written = r.onset_ql[[int(n.id) for n in played.notes]]
     at = np.full(len(laid.times_s), np.nan)
     for k in range(len(at)):

@@ -26,7 +26,7 @@ PLACES = np.array(sorted({k * FINEST // s for s in (16, 12, 5, 7) for k in range
 HARMONICS = np.array([1, 2, 3, 4, 6, 8, 12])
 AROUND = (-4, -3, -2, -1, 1, 2, 3, 4)  # beats in which the same figure may be
 WIDTH = 4 * len(HARMONICS) + len(AROUND) + 27
-LEAST_S = 0.02
+LEAST_S = 0.02  # added to how long keys are held, of which the logarithm is taken
 MIDDLE = (60.0, 69.0)  # usual lowest and highest pitch of what is struck at once
 
 
@@ -87,7 +87,7 @@ def hear_places(performance: Performance, laid: Laid, grid: BeatGrid) -> Floats3
     np.maximum.at(high, of_note, performance.pitches)
     low, high = low - low.mean() + MIDDLE[0], high - high.mean() + MIDDLE[1]  # transposed, a piece is the same
     notes = np.bincount(of_note, minlength=n)
-    loud = np.bincount(of_note, [note.velocity for note in performance.notes], minlength=n) / notes
+    loud = np.bincount(of_note, performance.velocities, minlength=n) / notes
     held = np.zeros(n)
     np.maximum.at(held, of_note, performance.offsets_s - performance.onsets_s)
     columns = [

@@ -48,7 +48,8 @@ SMOOTH = 0.5  # share of the smooth tempo in where a beat is divided; a beat's o
 class Weights:
     """Of the search, in nats and seconds; chosen on scores performed with simulated timing."""
 
-    worst: float = 6.0  # most that one onset costs
+    worst: float = 6.0  # most that one onset costs at a place of no likelihood
+    far: float = 4.0  # ... and what a beat's distance to its place adds
     collide: float = 0.5  # two clusters on one slot
     repeat: float = 6.0  # ... that share a pitch
     ornament_s: float = 0.16  # ... and this far apart, as grace notes and rolled chords are
@@ -56,6 +57,7 @@ class Weights:
     switch: float = 2.0  # from binary to ternary and the like
     switch_one_hand: float = 1.0  # ... while the other hand goes on
     change: float = 0.2  # from one division to another
+    wished: float = 5.0  # for triplets, where the user wants them
     habit: float = 12.0  # beats that weigh as much as what is known of the piece's own divisions
 
 
@@ -222,19 +224,23 @@ def _places(
     switch = np.where(mixed, weights.switch_one_hand, weights.switch) * (classes[:, None] != classes[None, :])
     move = switch + weights.change * differs
     w = np.array([weights.worst, weights.collide, weights.repeat, weights.ornament_s])
-    sensible = np.minimum(np.diff(beats_s)[:, None] / slots > SHORTEST_S, slots < 4 * np.diff(first)[:, None] + 4)
-    allowed = (prior > UNREACHABLE) & (sensible | (slots == 1))
+    long_enough = (np.diff(beats_s)[:, None] / slots > SHORTEST_S) | (slots == 1)
+    allowed = (prior > UNREACHABLE) & long_enough & (slots <= 4 * np.diff(first)[:, None] + 4)
+    triplets = (6 * PLACES % FINEST == 0) & (2 * PLACES % FINEST > 0) & ~_compound(ticks, grid)[beat][:, None]
     repeats = _repeats(performance, laid.of_note)
+    phase = (steady_s - beats_s[beat]) / np.diff(beats_s)[beat]
+    off = np.abs(phase[:, None] - PLACES / FINEST)
 
     def read(likely: Floats) -> tuple[Ints, Ints]:
         """Slots of every cluster and how many its beat has, if places are as likely as this."""
+        likely = np.maximum(likely[:, : len(PLACES)], -weights.worst - weights.far * off)
+        if settings.triplets == "yes":
+            likely = likely + weights.wished * triplets
         fit, slot = _fit_all(likely, laid.times_s, repeats, first, slots, of_slot, allowed, w)
         path = _habitual_path(fit, prior, move, weights)
         return slot[row, path[beat]], slots[path[beat]]
 
-    phase = (steady_s - beats_s[beat]) / np.diff(beats_s)[beat]
-    off_s = (phase[:, None] - PLACES / FINEST) * np.diff(beats_s)[beat][:, None]
-    slot, of = read(-0.5 * (off_s / MACHINE_S) ** 2)
+    slot, of = read(-0.5 * (off * np.diff(beats_s)[beat][:, None] / MACHINE_S) ** 2)
     if not _by_machine(steady_s, beats_s, beat, slot / of):
         slot, of = read(likely_places(hear_places(performance, laid, grid)).astype(np.float64))
     return np.asarray(ticks[beat] + slot * length // of)
@@ -243,11 +249,13 @@ def _places(
 def _by_machine(times_s: Floats, beats_s: Floats, beat: Ints, part: Floats) -> bool:
     """Whether onsets lie on their slots as no one plays them; taken so by chance they would lie anywhere between
     two, and slots are 35 ms apart or more. A few onsets tell only where they are halves, thirds or quarters."""
-    off_s = np.abs(times_s - beats_s[beat] - part * np.diff(beats_s)[beat])[(part > 0) & (part < 1)]
-    plain = all(min(abs(s * p - round(s * p)) for s in (3, 4)) < 1e-6 for p in part.tolist())
-    if len(off_s) < MACHINE_ONSETS and not plain:
-        return False
-    return not len(off_s) or bool(np.quantile(off_s, 0.9) < MACHINE_S)
+    off_s = np.abs(times_s - beats_s[beat] - part * np.diff(beats_s)[beat])
+    inside = (part > 0) & (part < 1)
+    if inside.sum() < MACHINE_ONSETS:
+        inside[:] = True
+        if any(min(abs(s * p - round(s * p)) for s in (3, 4)) > 1e-6 for p in part.tolist()):
+            return False
+    return bool(np.quantile(off_s, 0.9) < MACHINE_S and np.quantile(off_s[inside], 0.9) < MACHINE_S)
 
 
 def _habitual_path(fit: Floats, prior: Floats, move: Floats, weights: Weights) -> Ints:
@@ -261,18 +269,22 @@ def _habitual_path(fit: Floats, prior: Floats, move: Floats, weights: Weights) -
     return path
 
 
+def _compound(ticks: Ints, grid: BeatGrid) -> NDArray[np.bool_]:
+    """Whether every beat is one of three parts by nature."""
+    starts = [float(s.ql) for s in grid.time_signatures[1:]]
+    of_beat = np.searchsorted(starts, ticks[:-1] / PER_QUARTER + 1e-6, side="right")
+    return np.array([s.compound for s in grid.time_signatures])[of_beat]
+
+
 def _priors(
     divisions: list[tuple[int, int]], ticks: Ints, grid: BeatGrid, settings: QuantiseSettings
 ) -> Floats:
     """Log prior of every division of every beat, shape (beats, divisions)."""
-    starts = [float(s.ql) for s in grid.time_signatures[1:]]
-    of_beat = np.searchsorted(starts, ticks[:-1] / PER_QUARTER + 1e-6, side="right")
     rows: dict[tuple[int, bool], Floats] = {}
     result = np.empty((len(ticks) - 1, len(divisions)))
-    for b, (length, k) in enumerate(zip(np.diff(ticks).tolist(), of_beat.tolist(), strict=True)):
-        key = (length, grid.time_signatures[k].compound)
+    for b, key in enumerate(zip(np.diff(ticks).tolist(), _compound(ticks, grid).tolist(), strict=True)):
         if key not in rows:
-            chances = [_prior(s, kind, length / PER_QUARTER, key[1], settings) for s, kind in divisions]
+            chances = [_prior(s, kind, key[0] / PER_QUARTER, key[1], settings) for s, kind in divisions]
             rows[key] = np.array([np.log(c) if c else UNREACHABLE for c in chances])
         result[b] = rows[key]
     return result
@@ -289,7 +301,7 @@ def _prior(slots: int, kind: int, beat_ql: float, compound: bool, settings: Quan
         return 0.0
     by_value = {BINARY: BINARY_BY_VALUE, TERNARY: TERNARY_BY_VALUE, OTHER: {value: ODD.get(slots, 0.0)}}[kind]
     chance = by_value.get(value, 0.003)
-    return chance * (1.0 if natural else {"no": 0.0, "auto": 0.35, "yes": 2.0}[settings.triplets])
+    return chance * (1.0 if natural else {"no": 0.0, "auto": 0.35, "yes": 1.0}[settings.triplets])
 
 
 @njit(cache=True)
@@ -315,15 +327,15 @@ def _fit(
     """Log score of the best slots for the clusters of one beat, in order; `out` gets the slots. Slot number `slots`
     is the next beat, struck early."""
     n = len(likely)
-    best = np.full((n + 1, slots + 1), -1e18)
-    back = np.zeros((n + 1, slots + 1), dtype=np.int64)
     if n == 0:
         return 0.0
+    best = np.full((n, slots + 1), -1e18)
+    back = np.zeros((n, slots + 1), dtype=np.int64)
     for i in range(n):
         for k in range(slots + 1):
             if of_slot[k] < 0:
                 continue
-            here = max(likely[i, of_slot[k]], -w[0])
+            here = likely[i, of_slot[k]]
             if i == 0:
                 best[i, k] = here
                 continue

