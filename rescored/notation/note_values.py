@@ -34,6 +34,7 @@ WIDTH = 45  # of what is known of a possible end
 CHORD = 2.0  # notes struck together end together if their lengths differ by less than this factor
 ROWS = 32768  # possible ends that are judged at once
 EIGHTH = PER_QUARTER // 2
+SILENT = 1.0  # log odds against a note that lasts beyond its hand's next onset but is silent by then
 
 
 class PossibleEnds(NamedTuple):
@@ -60,6 +61,9 @@ def likely_ends(
     end, first, what, gap, again = possible_ends(
         onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
     odds = np.concatenate([_odds(what[k : k + ROWS]) for k in range(0, len(what), ROWS)])
+    note = np.repeat(np.arange(len(onset)), np.diff(first))
+    silent = (gap[note] > 0) & (end > (onset + gap)[note]) & (np.maximum(held, heard) < gap)[note]
+    odds -= SILENT * silent
     best: Ints = end[np.array([a + int(np.argmax(odds[a:b])) for a, b in pairwise(first.tolist())], dtype=np.int64)]
     following = np.minimum(onset + gap, again)
     best = np.where((gap > 0) & (best < following) & (following <= best + fill), following, best)
