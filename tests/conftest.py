@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,21 @@ def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESCORED_STORE", str(tmp_path_factory.mktemp("store")))
         yield
+
+
+@pytest.fixture
+def use_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Has a module with a small network read another file of weights, while the test lasts."""
+    used = []
+
+    def use(module: Any, path: Path, name: str = "WEIGHTS") -> None:
+        monkeypatch.setattr(module, name, path)
+        module._weights.cache_clear()
+        used.append(module)
+
+    yield use
+    for module in used:
+        module._weights.cache_clear()
 
 
 @pytest.fixture(scope="session")

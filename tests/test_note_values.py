@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -85,9 +83,8 @@ def test_a_melody_sings_over_what_it_is_accompanied_by(touch):
 
 
 @pytest.mark.slow
-def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
+def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     torch = pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
     import train_note_values
 
     torch.manual_seed(0)
@@ -96,11 +93,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
     net.export(tmp_path / "net.npz")
     rows = sorted((k / 2, int(random.integers(50, 80)), 0.4) for k in range(40))
     what = possible_ends(*columns(*zip(*rows, strict=True))).what
-    monkeypatch.setattr(note_values, "WEIGHTS", tmp_path / "net.npz")
-    note_values._weights.cache_clear()
-    try:
-        odds = note_values._odds(what)
-    finally:
-        note_values._weights.cache_clear()
+    use_weights(note_values, tmp_path / "net.npz")
+    odds = note_values._odds(what)
     with torch.no_grad():
         assert np.abs(net(torch.from_numpy(what)).numpy() - odds).max() < 0.02

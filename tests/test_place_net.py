@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from rescored.notation.quantise import lay
 pytestmark = pytest.mark.slow
 
 
-def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
+def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     torch = pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
     import train_places
 
     torch.manual_seed(0)
@@ -27,12 +25,8 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
         torch.nn.init.normal_(conv.weight, std=0.05)  # which a new net does not use
     net.export(tmp_path / "net.npz")
     what = np.random.default_rng(0).normal(size=(300, WIDTH)).astype(np.float32)
-    monkeypatch.setattr(place_net, "WEIGHTS", tmp_path / "net.npz")
-    place_net._weights.cache_clear()
-    try:
-        likely = likely_places(what)
-    finally:
-        place_net._weights.cache_clear()
+    use_weights(place_net, tmp_path / "net.npz")
+    likely = likely_places(what)
     with torch.no_grad():
         expected = torch.log_softmax(net(torch.from_numpy(what)[None], torch.ones(1, 300, dtype=torch.bool))[0], -1)
     assert np.abs(likely - expected.numpy()).max() < 0.02

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,9 +11,8 @@ from rescored.notation.rhythm_features import WIDTH
 pytestmark = pytest.mark.slow
 
 
-def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
+def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     torch = pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
     import train_metre
 
     torch.manual_seed(0)
@@ -26,12 +23,8 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     times = np.cumsum(random.uniform(0.05, 0.5, 1000))  # more than one block of attention
     features = random.normal(size=(1000, WIDTH)).astype(np.float32)
-    monkeypatch.setattr(rhythm_net, "FREE", tmp_path / "net.npz")
-    rhythm_net._weights.cache_clear()
-    try:
-        reading = rhythm_net.read_rhythm(times, features)
-    finally:
-        rhythm_net._weights.cache_clear()
+    use_weights(rhythm_net, tmp_path / "net.npz", "FREE")
+    reading = rhythm_net.read_rhythm(times, features)
     with torch.no_grad():
         out = net(torch.from_numpy(features)[None], torch.from_numpy(times.astype(np.float32))[None],
                   torch.tensor([1000]))

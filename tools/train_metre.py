@@ -67,6 +67,7 @@ from metre_data.corpus import Sheet, read_all  # noqa: E402
 from metre_data.sampling import Sampler, Song, pop909  # noqa: E402
 from metre_data.simulate import Rendition  # noqa: E402
 from metre_data.studies import read_studies  # noqa: E402
+from net_files import load, save, shifted  # noqa: E402
 
 from rescored.notation.rhythm_features import WIDTH  # noqa: E402
 from rescored.notation.rhythm_net import (  # noqa: E402
@@ -198,10 +199,7 @@ def convolved(x: torch.Tensor, mask: torch.Tensor, norm: Pair, conv: Pair, forge
               dilation: int) -> torch.Tensor:
     """`x` (batch, n, HIDDEN) after a layer that sees every onset and those `dilation` before and after."""
     h = torch.relu(F.layer_norm(x, (HIDDEN,), *norm) * mask)
-    before = F.pad(h, (0, 0, dilation, 0))[:, : h.shape[1]]
-    after = F.pad(h, (0, 0, 0, dilation))[:, dilation:]
-    more = F.linear(torch.cat([before, h, after], dim=-1), *conv)
-    return (x + F.dropout(more, forget)) * mask
+    return (x + F.dropout(F.linear(shifted(h, dilation), *conv), forget)) * mask
 
 
 @quick
@@ -278,48 +276,16 @@ class Net(nn.Module):
                 x = convolved(x, mask, pair(norm), pair(self.convs[str(k)]), forget, dilation)
         return self.leave(torch.relu(self.norm(x)))
 
-    def groups(self) -> dict[str, nn.ModuleDict]:
-        """Layers by their names in the file of weights."""
-        return {"conv": self.convs, "look": self.looks, "mix": self.mixes, "think": self.thinks, "tell": self.tells}
+    def layers(self) -> dict[str, nn.Module]:
+        """By their names in the file of weights."""
+        layers = {"in": self.enter, "norm": self.norm, "out": self.leave}
+        layers |= {f"norm{k}": layer for k, layer in enumerate(self.norms)}
+        groups = {"conv": self.convs, "look": self.looks, "mix": self.mixes, "think": self.thinks, "tell": self.tells}
+        return layers | {f"{name}{k}": layer for name, group in groups.items() for k, layer in group.items()}
 
     def export(self, path: Path) -> None:
         """Weights as `rhythm_net` reads them, in half precision."""
-        out = {"mean": self.mean, "scale": self.scale}
-
-        def put(name: str, layer: nn.Module) -> None:
-            out[f"{name}.weight"] = layer.weight.detach().T if layer.weight.ndim == 2 else layer.weight.detach()
-            if layer.bias is not None:
-                out[f"{name}.bias"] = layer.bias.detach()
-
-        put("in", self.enter)
-        for k in range(len(LAYERS)):
-            put(f"norm{k}", self.norms[k])
-            for name, group in self.groups().items():
-                if str(k) in group:
-                    put(f"{name}{k}", group[str(k)])
-        put("norm", self.norm)
-        put("out", self.leave)
-        np.savez_compressed(path, **{k: v.float().cpu().numpy().astype(np.float16) for k, v in out.items()})
-
-
-def resumed(path: Path) -> Net:
-    """A net with exported weights, to go on from; layers that it has beyond those are new."""
-    with np.load(path) as stored:
-        weights = {name: torch.as_tensor(stored[name].astype(np.float32)) for name in stored.files}
-    net = Net(weights["mean"], weights["scale"])
-    layers = {"in": net.enter, "norm": net.norm, "out": net.leave}
-    layers |= {f"norm{k}": layer for k, layer in enumerate(net.norms)}
-    for kind, group in net.groups().items():
-        layers |= {f"{kind}{k}": layer for k, layer in group.items()}
-    with torch.no_grad():
-        for name, layer in layers.items():
-            if f"{name}.weight" not in weights:
-                continue
-            weight = weights[f"{name}.weight"]
-            layer.weight.copy_(weight.T if weight.ndim == 2 else weight)
-            if layer.bias is not None:
-                layer.bias.copy_(weights[f"{name}.bias"])
-    return net
+        save(path, self.mean, self.scale, self.layers())
 
 
 def losses(y: torch.Tensor, truth: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -406,8 +372,10 @@ def train(args: argparse.Namespace) -> None:
     threading.Thread(target=receive, daemon=True).start()
     first = arrived.get()
     some = first[0][torch.arange(CHUNK) < first[3][:, None]].float()
-    fresh = Net(some.mean(0), some.std(0) + 0.05)
-    net = (resumed(args.resume) if args.resume else fresh).to(device)
+    net = Net(some.mean(0), some.std(0) + 0.05)
+    if args.resume:
+        load(args.resume, net.mean, net.scale, net.layers())
+    net = net.to(device)
     smooth = Net(net.mean, net.scale).to(device)
     smooth.load_state_dict(net.state_dict())
     print(sum(p.numel() for p in net.parameters()), "weights on", device, flush=True)

@@ -29,6 +29,7 @@ from metre_data.simulate import drawn_bpm
 from metre_data.studies import read_studies
 from metre_data.textures import bar_ql
 from metre_data.touch import touch
+from net_files import save
 from oracle import piano_scores
 from torch import nn
 from train_hands import NOT_PIANO, composer, of_score
@@ -157,10 +158,7 @@ class Judge(nn.Module):
 
     def export(self, path: Path) -> None:
         """Weights as `note_values` reads them."""
-        out = {"mean": self.mean, "scale": self.scale}
-        for k, layer in enumerate(self.layers):
-            out |= {f"layer{k}.weight": layer.weight.detach().T, f"layer{k}.bias": layer.bias.detach()}
-        np.savez_compressed(path, **{k: v.numpy().astype(np.float16) for k, v in out.items()})
+        save(path, self.mean, self.scale, {f"layer{k}": layer for k, layer in enumerate(self.layers)})
 
 
 def loss(odds: torch.Tensor, note: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

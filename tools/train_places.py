@@ -27,17 +27,18 @@ import torch
 from metre_data import textures
 from metre_data.corpus import Sheet, read_all
 from metre_data.sampling import Sampler, held_out
-from metre_data.simulate import Rendition, render
+from metre_data.simulate import Rendition, render, struck_at
 from metre_data.studies import read_studies
 from metre_data.textures import Piece
+from net_files import load, save, shifted
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from rescored.music import PIANO, BeatGrid, Note, Performance, Span, TimeSignature
-from rescored.notation.clusters import cluster
 from rescored.notation.place_net import DILATIONS, FINEST, HIDDEN, PLACES, WEIGHTS, WIDTH, hear_places
 from rescored.notation.quantise import lay, unadorned
+from rescored.notation.rhythm_net import METRES
 from rescored.settings import QuantiseSettings
 
 CHUNK = 512  # onsets
@@ -86,19 +87,13 @@ def grid_of(piece: Piece, r: Rendition, read: Level, random: Random) -> tuple[Be
     """Beats where they are struck, and between these where they are not, or near there, as when they are tapped; and
     where they are written (ql)."""
     times_s = np.interp(read.ql, r.beats_ql, r.beats_s)
-    near = np.clip(np.searchsorted(read.ql, np.nan_to_num(r.onset_ql, nan=-1e9) + 1e-3) - 1, 0, len(read.ql) - 1)
-    on = np.abs(r.onset_ql - read.ql[near]) < 2e-3
-    index = cluster(r.notes[0])
-    off = np.full(len(read.ql), np.nan)
-    for b in np.unique(near[on]):
-        off[b] = r.onsets.times_s[np.bincount(index[on & (near == b)]).argmax()] - times_s[b]
-    struck = np.flatnonzero(~np.isnan(off))
+    struck, where = np.array(struck_at(read.ql, r.onset_ql, r.notes[0]), dtype=np.int64).reshape(-1, 2).T
     if len(struck) < 4:
         return None
-    times_s += np.interp(np.arange(len(off)), struck, off[struck])
+    times_s += np.interp(np.arange(len(times_s)), struck, r.onsets.times_s[where] - times_s[struck])
     if random.random() < LOOSE:
         most_s = 0.1 * np.gradient(times_s)
-        times_s += np.clip(random.normal(0.0, random.uniform(0.003, 0.03), len(off)), -most_s, most_s)
+        times_s += np.clip(random.normal(0.0, random.uniform(0.003, 0.03), len(times_s)), -most_s, most_s)
     times_s = np.maximum.accumulate(times_s)
     keep = np.diff(times_s, prepend=-1e9) > 0.02
     times_s, ql = times_s[keep], read.ql[keep]
@@ -142,9 +137,8 @@ class Pieces(IterableDataset):  # type: ignore[type-arg]
     """Stretches of performed pieces without end."""
 
     def __init__(self, sheets: list[Sheet], seed: int) -> None:
-        self.studies = [s for s in sheets if s.style == "study" and not held_out(s.name)]
-        self.studies += [s for s in self.studies for _ in range(len(s.onset_ql) // 500)]
         self.sampler, self.seed = Sampler(sheets, held=False), seed
+        self.studies = [s for m in METRES for s in self.sampler.by_metre["study", m]]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         worker = torch.utils.data.get_worker_info()
@@ -192,9 +186,7 @@ class Net(nn.Module):
         x = self.enter(self.drop(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
         for dilation, norm, conv in zip(DILATIONS, self.norms, self.convs, strict=True):
             h = torch.relu(norm(x)) * mask
-            before = F.pad(h, (0, 0, dilation, 0))[:, : h.shape[1]]
-            after = F.pad(h, (0, 0, 0, dilation))[:, dilation:]
-            x = (x + conv(torch.cat([before, h, after], dim=-1))) * mask
+            x = (x + conv(shifted(h, dilation))) * mask
         return self.leave(torch.relu(self.norm(x)))
 
     def layers(self) -> dict[str, nn.Linear | nn.LayerNorm]:
@@ -203,22 +195,9 @@ class Net(nn.Module):
         layers |= {f"norm{k}": norm for k, norm in enumerate(self.norms)}
         return layers | {f"conv{k}": conv for k, conv in enumerate(self.convs)}
 
-    def load(self, path: Path) -> None:
-        """Weights that were exported, to go on from."""
-        with np.load(path) as stored, torch.no_grad():
-            weights = {name: torch.as_tensor(stored[name].astype(np.float32).T) for name in stored.files}
-            self.mean.copy_(weights["mean"])
-            self.scale.copy_(weights["scale"])
-            for name, layer in self.layers().items():
-                layer.weight.copy_(weights[f"{name}.weight"])
-                layer.bias.copy_(weights[f"{name}.bias"])
-
     def export(self, path: Path) -> None:
         """Weights as `place_net` reads them."""
-        out = {"mean": self.mean, "scale": self.scale}
-        for name, layer in self.layers().items():
-            out |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
-        np.savez_compressed(path, **{k: v.detach().cpu().numpy().T.astype(np.float16) for k, v in out.items()})
+        save(path, self.mean, self.scale, self.layers())
 
 
 def right(net: Net, held: list[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -262,7 +241,7 @@ def main() -> None:
     inside = some[places != IGNORED]
     net = Net(inside.mean(0), inside.std(0) + 0.05).to(device)
     if args.resume:
-        net.load(args.resume)
+        load(args.resume, net.mean, net.scale, net.layers())
     adam = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.01)
     print({name: len(v) for name, v in held.items()}, sum(p.numel() for p in net.parameters()), "weights", flush=True)
     began, shown, running = time.time(), time.time(), []

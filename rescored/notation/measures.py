@@ -19,6 +19,12 @@ def signature_at(grid: BeatGrid, ticks: int) -> TimeSignature:
     return found
 
 
+def signatures_at(grid: BeatGrid, ticks: Ints) -> Ints:
+    """Index of the time signature in force at every place."""
+    starts = [to_ticks(s.ql) for s in grid.time_signatures[1:]]
+    return np.asarray(np.searchsorted(starts, ticks, side="right"), dtype=np.int64)
+
+
 def lay_measures(grid: BeatGrid, begin: int, end: int) -> tuple[Measure, ...]:
     """Measures from the grid's first beat on, or `begin` if that is earlier, until `end` (ticks).
 

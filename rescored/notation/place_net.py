@@ -12,10 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..models import weights_in
 from ..music import BeatGrid, Floats, Ints, Performance
 from .layers import Floats32, normed, shifted
+from .measures import signatures_at
 from .ticks import PER_QUARTER, beat_ticks
 
 WEIGHTS = Path(__file__).with_name("place_net.npz")
@@ -59,6 +61,11 @@ def _weights() -> dict[str, Floats32]:
     return weights_in(WEIGHTS)
 
 
+def compound_beats(grid: BeatGrid, ticks: Ints) -> NDArray[np.bool_]:
+    """Whether beats, (m,), between places, (m + 1,), are of three parts by nature."""
+    return np.array([s.compound for s in grid.time_signatures])[signatures_at(grid, ticks[:-1])]
+
+
 def hear_places(performance: Performance, laid: Laid, grid: BeatGrid) -> Floats32:
     """What is known of n clusters of notes: (n, WIDTH)."""
     of_note, times_s, steady_s, beat, beats_s, ticks = (
@@ -79,8 +86,7 @@ def hear_places(performance: Performance, laid: Laid, grid: BeatGrid) -> Floats3
     count = np.bincount(beat, minlength=last + 1)
     first = np.searchsorted(beat, beat)
     length = np.diff(ticks)
-    starts = np.array([float(s.ql) for s in grid.time_signatures[1:]]) * PER_QUARTER
-    compound = np.array([s.compound for s in grid.time_signatures])[np.searchsorted(starts, ticks[beat] + 1, "right")]
+    compound = compound_beats(grid, ticks)[beat]
     down = np.isin(ticks, beat_ticks(grid)[grid.beat == 1])
     low, high = np.full(n, 127), np.zeros(n)
     np.minimum.at(low, of_note, performance.pitches)

@@ -31,7 +31,7 @@ from .ornaments import (
     struck_together,
     written_performance,
 )
-from .place_net import FINEST, PLACES, Laid, hear_places, likely_places
+from .place_net import FINEST, PLACES, Laid, compound_beats, hear_places, likely_places
 from .ticks import PER_QUARTER, beat_ticks, to_ql
 
 BINARY, TERNARY, OTHER, MIXED = 0, 1, 2, 3
@@ -226,21 +226,22 @@ def _places(
     w = np.array([weights.worst, weights.collide, weights.repeat, weights.ornament_s])
     long_enough = (np.diff(beats_s)[:, None] / slots > SHORTEST_S) | (slots == 1)
     allowed = (prior > UNREACHABLE) & long_enough & (slots <= 4 * np.diff(first)[:, None] + 4)
-    triplets = (6 * PLACES % FINEST == 0) & (2 * PLACES % FINEST > 0) & ~_compound(ticks, grid)[beat][:, None]
     repeats = _repeats(performance, laid.of_note)
-    phase = (steady_s - beats_s[beat]) / np.diff(beats_s)[beat]
+    period_s = np.diff(beats_s)[beat]
+    phase = (steady_s - beats_s[beat]) / period_s
     off = np.abs(phase[:, None] - PLACES / FINEST)
 
     def read(likely: Floats) -> tuple[Ints, Ints]:
         """Slots of every cluster and how many its beat has, if places are as likely as this."""
         likely = np.maximum(likely[:, : len(PLACES)], -weights.worst - weights.far * off)
         if settings.triplets == "yes":
-            likely = likely + weights.wished * triplets
+            triplets = (6 * PLACES % FINEST == 0) & (2 * PLACES % FINEST > 0)
+            likely = likely + weights.wished * (triplets & ~compound_beats(grid, ticks)[beat][:, None])
         fit, slot = _fit_all(likely, laid.times_s, repeats, first, slots, of_slot, allowed, w)
         path = _habitual_path(fit, prior, move, weights)
         return slot[row, path[beat]], slots[path[beat]]
 
-    slot, of = read(-0.5 * (off * np.diff(beats_s)[beat][:, None] / MACHINE_S) ** 2)
+    slot, of = read(-0.5 * (off * period_s[:, None] / MACHINE_S) ** 2)
     if not _by_machine(steady_s, beats_s, beat, slot / of):
         slot, of = read(likely_places(hear_places(performance, laid, grid)).astype(np.float64))
     return np.asarray(ticks[beat] + slot * length // of)
@@ -269,20 +270,13 @@ def _habitual_path(fit: Floats, prior: Floats, move: Floats, weights: Weights) -
     return path
 
 
-def _compound(ticks: Ints, grid: BeatGrid) -> NDArray[np.bool_]:
-    """Whether every beat is one of three parts by nature."""
-    starts = [float(s.ql) for s in grid.time_signatures[1:]]
-    of_beat = np.searchsorted(starts, ticks[:-1] / PER_QUARTER + 1e-6, side="right")
-    return np.array([s.compound for s in grid.time_signatures])[of_beat]
-
-
 def _priors(
     divisions: list[tuple[int, int]], ticks: Ints, grid: BeatGrid, settings: QuantiseSettings
 ) -> Floats:
     """Log prior of every division of every beat, shape (beats, divisions)."""
     rows: dict[tuple[int, bool], Floats] = {}
     result = np.empty((len(ticks) - 1, len(divisions)))
-    for b, key in enumerate(zip(np.diff(ticks).tolist(), _compound(ticks, grid).tolist(), strict=True)):
+    for b, key in enumerate(zip(np.diff(ticks).tolist(), compound_beats(grid, ticks).tolist(), strict=True)):
         if key not in rows:
             chances = [_prior(s, kind, key[0] / PER_QUARTER, key[1], settings) for s, kind in divisions]
             rows[key] = np.array([np.log(c) if c else UNREACHABLE for c in chances])

@@ -28,7 +28,7 @@ from ..music import (
 from ..settings import VoiceSettings
 from ..stage import Report, silent, stage
 from .drums import voice_drums
-from .measures import lay_measures, signature_at
+from .measures import lay_measures, signature_at, signatures_at
 from .note_values import NEVER, held_ends, likely_ends, metrical, struck_again
 from .ornaments import sounding_until
 from .ticks import PER_QUARTER, to_ql, to_ticks
@@ -198,7 +198,7 @@ def _beats(onset: Ints, grid: BeatGrid) -> tuple[Ints, Ints, Ints, Ints]:
     that begins, from which beats are counted; and its metrical levels, shape (n, levels)."""
     signatures = grid.time_signatures
     starts = np.array([to_ticks(s.ql) for s in signatures], dtype=np.int64)
-    k = np.maximum(np.searchsorted(starts, onset, side="right") - 1, 0)
+    k = signatures_at(grid, onset)
     beat, part, levels = metrical(signatures)
     return beat[k], part[k], starts[k], levels[k]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rescored.expressive import Style, perform
+from rescored.notation.clusters import cluster
 from rescored.notation.rhythm_features import Onsets, hear_onsets
 from rescored.notation.rhythm_net import METRES
 
@@ -189,21 +190,22 @@ def _beats(piece: Piece, seconds_at):  # type: ignore[no-untyped-def]
     return places_ql, np.array(down), np.array(metre), around
 
 
+def struck_at(beats_ql: np.ndarray, onset_ql: np.ndarray, onset_s: np.ndarray) -> list[tuple[int, int]]:
+    """Every beat that notes are written on, with the cluster of onsets that is the beat: of those that hold notes of
+    one beat (a rolled chord) the one with most of them. `onset_ql` of what a player adds is nan."""
+    index = cluster(onset_s)
+    near = np.clip(np.searchsorted(beats_ql, np.nan_to_num(onset_ql, nan=-1e9) + 1e-3) - 1, 0, len(beats_ql) - 1)
+    on_beat = np.abs(onset_ql - beats_ql[near]) < 2e-3
+    return [(int(b), int(np.bincount(index[on_beat & (near == b)]).argmax())) for b in np.unique(near[on_beat])]
+
+
 def label(name, notes, ql, beats_ql, is_down, metre, period, seconds_at):  # type: ignore[no-untyped-def]
     """The truth for every onset cluster; `ql` of ornaments is nan."""
-    from rescored.notation.clusters import cluster
-
     onsets = hear_onsets(*notes)
-    index = cluster(notes[0])
     n = len(onsets.times_s)
     position = np.zeros(n, dtype=np.int8)
     beats_s = seconds_at(beats_ql)
-    near = np.clip(np.searchsorted(beats_ql, np.nan_to_num(ql, nan=-1e9) + 1e-3) - 1, 0, len(beats_ql) - 1)
-    on_beat = np.abs(ql - beats_ql[near]) < 2e-3
-    # of the clusters that hold notes of one beat (a rolled chord) the one with most of them is the beat
-    for beat in np.unique(near[on_beat]):
-        clusters = index[on_beat & (near == beat)]
-        best = np.bincount(clusters).argmax()
+    for beat, best in struck_at(beats_ql, ql, notes[0]):
         position[best] = max(position[best], 2 if is_down[beat] else 1)
     at = np.clip(np.searchsorted(beats_s, onsets.times_s + 0.03) - 1, 0, len(beats_s) - 1)
     return Rendition(name, onsets, position, period[at], metre[at].astype(np.int8), beats_s, beats_s[is_down], notes,
