@@ -3,12 +3,13 @@
 from dataclasses import fields, replace
 
 import mir_eval
+import numpy as np
 import pytest
 from scores import MELODY, compose, pickup, transcription
 
 from rescored.evaluate.reading import harte, read_json
 from rescored.music import Part, Spelled, Voiced, VoicedNote
-from rescored.notation.chords import KINDS, find_chords
+from rescored.notation.chords import KINDS, find_chords, likely_changes
 from rescored.notation.spelling import spell
 from rescored.output.contract import from_json, to_json
 from rescored.output.musicxml import to_musicxml
@@ -94,3 +95,13 @@ def test_symbols_that_are_not_shown_stay_in_the_json_and_are_timed():
     harmony = read_json(json.dumps(to_json(result)).encode()).chords
     assert harmony.labels == ("G:maj", "D:7", "E:hdim7")
     assert (harmony.intervals_s[:-1, 1] == harmony.intervals_s[1:, 0]).all()
+
+
+@pytest.mark.parametrize(("every", "first"), [(4, 0), (4, 3), (3, 1), (2, 1)])
+def test_the_beats_with_which_the_harmony_changes_are_known_before_the_measures(every, first):
+    chords = ((48, 60, 64, 67), (53, 60, 65, 69), (55, 62, 67, 71), (45, 60, 64, 69))
+    beats = np.arange(8 * every)
+    rows = [(k, k + 0.9, p) for k in beats for p in chords[(k - first) // every % 4]]
+    changes = likely_changes(*map(np.array, zip(*rows, strict=True)), np.arange(len(beats) + 1.0))
+    new = (beats - first) % every == 0
+    assert changes[1:][new[1:]].min() > 0.6 and changes[1:][~new[1:]].max() < 0.3

@@ -218,6 +218,17 @@ def test_mere_beats_leave_the_measures_to_the_music(read):
     assert bars(found(read(written_midi(stated)))) == [("3/4", 1)]
 
 
+@pytest.mark.parametrize("first", range(4))
+def test_on_mere_beats_measures_begin_where_the_harmony_changes(read, first):
+    """Repeated chords, louder on the back beats, from any beat of the measure on."""
+    chords = ((48, 60, 64, 67), (53, 60, 65, 69), (55, 62, 67, 71), (45, 60, 64, 69))
+    notes = [(480 * k, 440, p, 65 + 20 * ((k - first) % 2)) for k in range(40) for p in chords[(k - first) // 4 % 4]]
+    metre = (0, 0xFF, 0x58, 4, 1, 2, 24, 8)
+    grid = found(read(midi(track((0, 0xFF, 0x51, 3, 8, 0, 0), metre), notes_track(notes))))
+    downbeats = np.flatnonzero(grid.beat == 1)
+    assert set(np.diff(downbeats)) == {4} and (downbeats[0] - first) % 4 == 0
+
+
 # ---------------------------------------------------------------- players
 
 

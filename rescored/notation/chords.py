@@ -38,6 +38,8 @@ MIDDLE_C = 60
 SHORTEST_QL = 1 / 24
 HELD_QL = 0.25  # a tone that ends sooner only rings on
 INVERTED, ROOTED = 0.6, 0.2  # least share of another bass for a slash, and most of the root's
+WITHIN = 4  # beats, counted from each of so many, that stand for a measure where none is known
+USUAL_CHANGE = 0.35  # share of the beats with which the harmony changes
 PLACES = 3  # where a beat is in its measure: the first, the third, another
 BASSES = {"": ((10, 6), (11, 6)), "m": ((10, 6),)}  # beside the chord's own tones
 NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -181,6 +183,37 @@ def _lowest(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) -> Floats
     beat = np.searchsorted(edges, bounds, side="right") - 1
     known = (lowest < 128) & (beat >= 0) & (beat < len(edges) - 1)
     np.add.at(result, (beat[known], lowest[known] % 12), lengths[known])
+    return result
+
+
+def likely_changes(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) -> Floats:
+    """How likely the harmony changes with each beat, 0..1, shape (beats,), where measures are not known.
+
+    Arguments as of `hear`. Chords change mostly with measures, so this tells downbeats (Papadopoulos & Peeters, "Joint
+    estimation of chords and downbeats", IEEE TASLP 19, 2011). Forward and backward through the model of `decode`, in
+    which all beats are alike.
+    """
+    model = _model()
+    beat = np.arange(len(edges) - 1)
+    odds = sum(_log_odds(hear(onset, offset, pitch, edges, (beat + k) // WITHIN), model) for k in range(WITHIN)) / WITHIN
+    evidence, motion = model["weights"]
+    heard = np.exp(evidence * (odds - odds.max(axis=1, keepdims=True)))
+    moves = np.exp(motion * _following(model))
+    np.fill_diagonal(moves, 0.0)
+    moves *= USUAL_CHANGE / moves.sum(axis=1, keepdims=True)
+    forward = np.empty_like(heard)
+    forward[0] = heard[0] / heard[0].sum()
+    for k in beat[1:]:
+        reached = (forward[k - 1] @ moves + (1.0 - USUAL_CHANGE) * forward[k - 1]) * heard[k]
+        forward[k] = reached / reached.sum()
+    backward = np.ones(STATES)
+    result = np.full(len(beat), USUAL_CHANGE)
+    for k in beat[:0:-1]:
+        ahead = heard[k] * backward
+        moved, stayed = moves @ ahead, (1.0 - USUAL_CHANGE) * ahead
+        result[k] = forward[k - 1] @ moved / (forward[k - 1] @ (moved + stayed))
+        backward = moved + stayed
+        backward /= backward.sum()
     return result
 
 

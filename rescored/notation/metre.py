@@ -4,7 +4,7 @@ Three steps: features of every onset (rhythm_features), a small network's readin
 measures of context (rhythm_net), and an exact search that makes one consistent grid of it
 (beat_search). Drums (drum_beats) and the sound add what they know; what the user says about metre and
 tempo limits or steers the search. Beats, and mostly measures, that a MIDI file states hold where its notes
-keep to them (own_beats).
+keep to them (own_beats); where measures are to be found on them, the harmony is asked, too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
 from .beat_search import ALL_METRES, BEATS, COMPOUND, Evidence, Path, SearchWeights, nearest, read_as, search
+from .chords import likely_changes
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
 from .own_beats import Own, holds, own_metre, says_nothing, with_keys
@@ -35,6 +36,7 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
+HARMONY = 3.0  # weight of a change of harmony on a given beat, for a measure's begin
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
@@ -46,7 +48,7 @@ UNLIKE = 0.05  # share by which a beat is no such number
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=19)
+@stage(version=20)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
@@ -80,7 +82,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
         shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
-        heard, evidence = evidence, _at_beats(evidence, own.times_s)
+        heard, evidence = evidence, _with_harmony(_at_beats(evidence, own.times_s), performance, sounding)
     if taps_s:
         evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
@@ -223,6 +225,21 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     position = np.where((np.abs(evidence.times_s[k] - times) < NEAR_S)[:, None], evidence.position[k], np.log(1 / 3))
     position[:, 0] = SURE
     return Evidence(times, position, evidence.tempo[k])
+
+
+def _with_harmony(evidence: Evidence, performance: Performance, sounding: Ints) -> Evidence:
+    """Measures begin rather where the harmony changes; `evidence` at beats."""
+    times = evidence.times_s
+    if len(times) < 2:
+        return evidence
+    edges = np.append(times, 2 * times[-1] - times[-2])
+    onset, offset = (x[sounding] + COVERED_S for x in (performance.onsets_s, performance.offsets_s))
+    within = (offset > edges[0]) & (onset < edges[-1])
+    onset, offset = np.maximum(onset[within], edges[0]), np.minimum(offset[within], edges[-1])
+    change = likely_changes(onset, offset, performance.pitches[sounding][within], edges)
+    position = evidence.position.copy()
+    position[:, 2] += HARMONY * (change - change.mean())
+    return replace(evidence, position=position)
 
 
 def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
