@@ -9,6 +9,7 @@ but with learned log probabilities for emissions. Cost grows linearly with the n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
@@ -71,9 +72,12 @@ class Path:
 
 def search(
     evidence: Evidence, metres: tuple[str, ...], shortest_s: float, longest_s: float,
-    weights: SearchWeights = SearchWeights(),
+    weights: SearchWeights = SearchWeights(), revised: Callable[[Path], Floats] | None = None,
 ) -> Path:
-    """The best path among `metres`, with beats of the given length; needs two onsets or more."""
+    """The best path among `metres`, with beats of the given length; needs two onsets or more.
+
+    `revised`: the evidence's `position` as it is in the light of a first path, for a second one.
+    """
     chosen = np.array([ALL_METRES.index(m) for m in metres])
     beats = BEATS[chosen]
     states = _States(
@@ -90,9 +94,14 @@ def search(
     times = evidence.times_s
     source, count = _steps(times, position, tempo, shortest_s, longest_s, par)
     division = _divisions(times, source, count, par)
-    state, step, score = _viterbi(times, position, tempo, states, source, count, division, par)
-    path = _unfold(times, states, state, step, source, count, score)
-    return replace(path, metre=chosen[path.metre])
+
+    def best(position: Floats) -> Path:
+        state, step, score = _viterbi(times, position, tempo, states, source, count, division, par)
+        path = _unfold(times, states, state, step, source, count, score)
+        return replace(path, metre=chosen[path.metre])
+
+    path = best(position)
+    return best(np.ascontiguousarray(revised(path), dtype=np.float64)) if revised else path
 
 
 def read_as(tempo: Floats, metres: tuple[str, ...]) -> Floats:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,6 +145,15 @@ def _model() -> dict[str, Floats]:
 
 
 
+class _Sounding(NamedTuple):
+    """How much of every pitch class there is in every beat, each (beats, 12)."""
+
+    bass: Floats  # for how long it is the lowest
+    low: Floats  # for how long it sounds below middle C
+    high: Floats
+    struck: Floats
+
+
 def hear(onset: Floats, offset: Floats, pitch: Ints, edges: Floats, measure: Ints) -> Floats:
     """What sounds in every beat: shape (beats, groups, 12), pitch classes from C up.
 
@@ -151,17 +161,32 @@ def hear(onset: Floats, offset: Floats, pitch: Ints, edges: Floats, measure: Int
     beat. Groups: lowest tones, tones below and above middle C, tones struck; then the lowest and all
     of the beat before, of the one after, and of the whole measure. Each sums to 1 at most.
     """
+    return _shares(_sounding(onset, offset, pitch, edges), measure)
+
+
+def _sounding(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) -> _Sounding:
     beats = len(edges) - 1
-    low, high, struck = (np.zeros((beats, 12)) for _ in range(3))
     first = np.clip(np.searchsorted(edges, onset, side="right") - 1, 0, beats - 1)
     last = np.clip(np.searchsorted(edges, offset, side="left") - 1, first, beats - 1)
-    np.add.at(struck, (first, pitch % 12), 1.0)
-    for a, b, k, m, p in zip(onset, offset, first, last, pitch, strict=True):
-        inside = np.arange(k, m + 1)
-        length = np.minimum(edges[inside + 1], b) - np.maximum(edges[inside], a)
-        (low if p < MIDDLE_C else high)[inside, p % 12] += np.maximum(length / np.diff(edges)[inside], 0.02)
-    bass = _lowest(onset, offset, pitch, edges)
-    everything = low + high
+    lasts = last - first + 1  # beats
+    note = np.repeat(np.arange(len(pitch)), lasts)
+    beat = np.arange(len(note)) - np.repeat(np.cumsum(lasts) - lasts, lasts) + first[note]
+    length = np.minimum(edges[beat + 1], offset[note]) - np.maximum(edges[beat], onset[note])
+
+    def summed(beat: Ints, note: Ints, amount: Floats | None = None) -> Floats:
+        total = np.bincount(beat * 12 + pitch[note] % 12, amount, beats * 12)
+        return np.asarray(total, dtype=np.float64).reshape(beats, 12)
+
+    share = np.maximum(length / np.diff(edges)[beat], 0.02)
+    deep = pitch[note] < MIDDLE_C
+    return _Sounding(
+        _lowest(onset, offset, pitch, edges), *(summed(beat[x], note[x], share[x]) for x in (deep, ~deep)),
+        summed(first, np.arange(len(pitch))))
+
+
+def _shares(sounding: _Sounding, measure: Ints) -> Floats:
+    bass, low, high, struck = sounding
+    beats, everything = len(bass), low + high
     per_measure = np.zeros((2, int(measure.max()) + 1, 12)) if beats else np.zeros((2, 0, 12))
     for group, of in zip(per_measure, (bass, everything), strict=True):
         np.add.at(group, measure, of)
@@ -195,7 +220,8 @@ def likely_changes(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) ->
     """
     model = _model()
     beat = np.arange(len(edges) - 1)
-    odds = sum(_log_odds(hear(onset, offset, pitch, edges, (beat + k) // WITHIN), model) for k in range(WITHIN)) / WITHIN
+    sounding = _sounding(onset, offset, pitch, edges)
+    odds = sum(_log_odds(_shares(sounding, (beat + k) // WITHIN), model) for k in range(WITHIN)) / WITHIN
     evidence, motion = model["weights"]
     heard = np.exp(evidence * (odds - odds.max(axis=1, keepdims=True)))
     moves = np.exp(motion * _following(model))

@@ -2,9 +2,9 @@
 
 Three steps: features of every onset (rhythm_features), a small network's reading of them in several
 measures of context (rhythm_net), and an exact search that makes one consistent grid of it
-(beat_search). Drums (drum_beats) and the sound add what they know; what the user says about metre and
-tempo limits or steers the search. Beats, and mostly measures, that a MIDI file states hold where its notes
-keep to them (own_beats); where measures are to be found on them, the harmony is asked, too.
+(beat_search); once there are beats, how the harmony changes with them tells more of the measures. Drums
+(drum_beats) and the sound add what they know; what the user says about metre and tempo limits or steers
+the search. Beats, and mostly measures, that a MIDI file states hold where its notes keep to them (own_beats).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
-HARMONY = 3.0  # weight of a change of harmony on a given beat, for a measure's begin
+HARMONY = 3.0  # weight of a change of harmony with a beat, for a measure's begin; chosen likewise
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
@@ -82,7 +82,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
         shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
-        heard, evidence = evidence, _with_harmony(_at_beats(evidence, own.times_s), performance, sounding)
+        heard, evidence = evidence, _at_beats(evidence, own.times_s)
     if taps_s:
         evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
@@ -94,14 +94,19 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
         metres = (settings.time_signature,)
     # who says where one measure begins means all of them
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
-    path = search(evidence, metres, shortest, longest, weights)
+
+    def in_harmony(path: Path) -> Floats:
+        return _with_harmony(evidence, path, performance, sounding)
+
+    path = search(evidence, metres, shortest, longest, weights, in_harmony)
     if own is not None and own.grid is not None and holds(own.grid, heard, path):
         return own.grid
     if len(path.times_s) < 2:
         return _steady_grid(performance, settings)
     if settings.tempo_factor != "1":
         evidence = (_twice if settings.tempo_factor == "2" else _half)(path, evidence)
-        path = search(evidence, metres, 0.6 * float(np.median(np.diff(evidence.times_s))), LONGEST_S, weights)
+        shortest = 0.6 * float(np.median(np.diff(evidence.times_s)))
+        path = search(evidence, metres, shortest, LONGEST_S, weights, in_harmony)
     first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
     grid = _grid(path, _confidence(path, evidence), first, last)
     return grid if own is None else with_keys(grid, own.stated)
@@ -227,19 +232,20 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     return Evidence(times, position, evidence.tempo[k])
 
 
-def _with_harmony(evidence: Evidence, performance: Performance, sounding: Ints) -> Evidence:
-    """Measures begin rather where the harmony changes; `evidence` at beats."""
-    times = evidence.times_s
-    if len(times) < 2:
-        return evidence
-    edges = np.append(times, 2 * times[-1] - times[-2])
+def _with_harmony(evidence: Evidence, path: Path, performance: Performance, sounding: Ints) -> Floats:
+    """The evidence's `position`, but that measures begin rather where the harmony changes with a path's beats."""
+    beats_s = path.times_s
+    if len(beats_s) < 2:
+        return evidence.position
+    edges = np.append(beats_s, 2 * beats_s[-1] - beats_s[-2])
     onset, offset = (x[sounding] + COVERED_S for x in (performance.onsets_s, performance.offsets_s))
     within = (offset > edges[0]) & (onset < edges[-1])
     onset, offset = np.maximum(onset[within], edges[0]), np.minimum(offset[within], edges[-1])
     change = likely_changes(onset, offset, performance.pitches[sounding][within], edges)
     position = evidence.position.copy()
-    position[:, 2] += HARMONY * (change - change.mean())
-    return replace(evidence, position=position)
+    struck = path.onset >= 0
+    position[path.onset[struck], 2] += HARMONY * (change - change.mean())[struck]
+    return position
 
 
 def _beats_only(path: Path, evidence: Evidence, times: Floats, octaves: int) -> Evidence:
