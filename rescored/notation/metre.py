@@ -37,6 +37,7 @@ FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
 HARMONY = 3.0  # weight of a change of harmony with a beat, for a measure's begin; chosen likewise
+SILENT = -2.0  # on the log odds of a downbeat, of a given beat on which nothing begins
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
@@ -227,7 +228,8 @@ def _with_taps(evidence: Evidence, taps_s: list[float]) -> Evidence:
 def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     """Evidence at given beats, all of which count."""
     k = nearest(evidence.times_s, times)
-    position = np.where((np.abs(evidence.times_s[k] - times) < NEAR_S)[:, None], evidence.position[k], np.log(1 / 3))
+    struck = np.abs(evidence.times_s[k] - times) < NEAR_S
+    position = np.where(struck[:, None], evidence.position[k], np.log(1 / 3) + [0.0, 0.0, SILENT])
     position[:, 0] = SURE
     return Evidence(times, position, evidence.tempo[k])
 
