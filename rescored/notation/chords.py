@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..music import BeatGrid, Chords, ChordSymbol, Floats, Ints, KeySignature, Part, Spelled, WrittenNote
 from ..stage import Report, silent, stage
@@ -165,23 +166,28 @@ def hear(onset: Floats, offset: Floats, pitch: Ints, edges: Floats, measure: Int
 
 
 def _sounding(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) -> _Sounding:
-    beats = len(edges) - 1
+    beats, lengths, tone = len(edges) - 1, np.maximum(np.diff(edges), 1e-9), pitch % 12
     first = np.clip(np.searchsorted(edges, onset, side="right") - 1, 0, beats - 1)
     last = np.clip(np.searchsorted(edges, offset, side="left") - 1, first, beats - 1)
-    lasts = last - first + 1  # beats
-    note = np.repeat(np.arange(len(pitch)), lasts)
-    beat = np.arange(len(note)) - np.repeat(np.cumsum(lasts) - lasts, lasts) + first[note]
-    length = np.minimum(edges[beat + 1], offset[note]) - np.maximum(edges[beat], onset[note])
+    share_first, share_last = (
+        np.maximum((np.minimum(edges[k + 1], offset) - np.maximum(edges[k], onset)) / lengths[k], 0.02)
+        for k in (first, last))
+    longer = last > first
 
-    def summed(beat: Ints, note: Ints, amount: Floats | None = None) -> Floats:
-        total = np.bincount(beat * 12 + pitch[note] % 12, amount, beats * 12)
-        return np.asarray(total, dtype=np.float64).reshape(beats, 12)
+    def summed(notes: NDArray[np.bool_]) -> Floats:
+        """What the notes share of every beat: of the first, of the last, and the whole of those between."""
+        total, whole = np.zeros((beats, 12)), np.zeros((beats + 1, 12))
+        more = notes & longer
+        np.add.at(total, (first[notes], tone[notes]), share_first[notes])
+        np.add.at(total, (last[more], tone[more]), share_last[more])
+        np.add.at(whole, (first[more] + 1, tone[more]), 1.0)
+        np.add.at(whole, (last[more], tone[more]), -1.0)
+        return np.asarray(total + np.cumsum(whole[:-1], axis=0))
 
-    share = np.maximum(length / np.diff(edges)[beat], 0.02)
-    deep = pitch[note] < MIDDLE_C
-    return _Sounding(
-        _lowest(onset, offset, pitch, edges), *(summed(beat[x], note[x], share[x]) for x in (deep, ~deep)),
-        summed(first, np.arange(len(pitch))))
+    struck = np.zeros((beats, 12))
+    np.add.at(struck, (first, tone), 1.0)
+    deep = pitch < MIDDLE_C
+    return _Sounding(_lowest(onset, offset, pitch, edges), summed(deep), summed(~deep), struck)
 
 
 def _shares(sounding: _Sounding, measure: Ints) -> Floats:

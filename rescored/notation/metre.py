@@ -37,7 +37,7 @@ FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
 HARMONY = 3.0  # weight of a change of harmony with a beat, for a measure's begin; chosen likewise
-SILENT = -2.0  # on the log odds of a downbeat, of a given beat on which nothing begins
+UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -2.0])  # of a given beat on which nothing begins: seldom a downbeat
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
@@ -83,7 +83,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     if own is not None:
         step_s = float(np.median(np.diff(own.times_s)))
         shortest, longest, near_s = 0.6 * step_s, LONGEST_S, 0.5 * step_s
-        heard, evidence = evidence, _at_beats(evidence, own.times_s)
+        evidence = _at_beats(evidence, own.times_s)
     if taps_s:
         evidence = _with_taps(evidence, taps_s)
     if settings.beat_one_s >= 0:
@@ -100,7 +100,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
         return _with_harmony(evidence, path, performance, sounding)
 
     path = search(evidence, metres, shortest, longest, weights, in_harmony)
-    if own is not None and own.grid is not None and holds(own.grid, heard, path):
+    if own is not None and own.grid is not None and holds(own.grid, replace(evidence, position=in_harmony(path)), path):
         return own.grid
     if len(path.times_s) < 2:
         return _steady_grid(performance, settings)
@@ -229,14 +229,15 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     """Evidence at given beats, all of which count."""
     k = nearest(evidence.times_s, times)
     struck = np.abs(evidence.times_s[k] - times) < NEAR_S
-    position = np.where(struck[:, None], evidence.position[k], np.log(1 / 3) + [0.0, 0.0, SILENT])
+    position = np.where(struck[:, None], evidence.position[k], UNHEARD)
     position[:, 0] = SURE
     return Evidence(times, position, evidence.tempo[k])
 
 
 def _with_harmony(evidence: Evidence, path: Path, performance: Performance, sounding: Ints) -> Floats:
     """The evidence's `position`, but that measures begin rather where the harmony changes with a path's beats."""
-    beats_s = path.times_s
+    beats_s, drums = path.times_s, {p.id for p in performance.parts if p.percussion}
+    sounding = np.array([k for k in sounding if performance.notes[k].part not in drums], dtype=np.int64)
     if len(beats_s) < 2:
         return evidence.position
     edges = np.append(beats_s, 2 * beats_s[-1] - beats_s[-2])
