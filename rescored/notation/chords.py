@@ -227,7 +227,7 @@ def likely_changes(onset: Floats, offset: Floats, pitch: Ints, edges: Floats) ->
     model = _model()
     beat = np.arange(len(edges) - 1)
     sounding = _sounding(onset, offset, pitch, edges)
-    odds = sum(_log_odds(_shares(sounding, (beat + k) // WITHIN), model) for k in range(WITHIN)) / WITHIN
+    odds = np.mean([_log_odds(_shares(sounding, (beat + k) // WITHIN), model) for k in range(WITHIN)], axis=0)
     evidence, motion = model["weights"]
     heard = np.exp(evidence * (odds - odds.max(axis=1, keepdims=True)))
     moves = np.exp(motion * _following(model))
