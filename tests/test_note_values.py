@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rescored.notation import note_values
+from rescored.notation import value_net
 from rescored.notation.layout import ruler
 from rescored.notation.note_values import PER_QUARTER, WIDTH, likely_ends, possible_ends
 
@@ -85,15 +87,30 @@ def test_a_melody_sings_over_what_it_is_accompanied_by(touch):
 @pytest.mark.slow
 def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     torch = pytest.importorskip("torch")
-    import train_note_values
+    import train_note_values as training
 
     torch.manual_seed(0)
     random = np.random.default_rng(0)
-    net = train_note_values.Judge(random.normal(size=WIDTH).astype(np.float32), np.full(WIDTH, 2.0, dtype=np.float32))
+    net = training.Judge(random.normal(size=WIDTH).astype(np.float32), np.full(WIDTH, 2.0, dtype=np.float32)).eval()
+    for layer in net.convs:
+        torch.nn.init.normal_(layer.weight, std=0.05)
     net.export(tmp_path / "net.npz")
-    rows = sorted((k / 2, int(random.integers(50, 80)), 0.4) for k in range(40))
-    what = possible_ends(*columns(*zip(*rows, strict=True))).what
-    use_weights(note_values, tmp_path / "net.npz")
-    odds = note_values._odds(what)
+    rows = sorted((k // 2 / 2, int(random.integers(50, 80)), 0.4) for k in range(80))
+    given = columns(*zip(*rows, strict=True), staff=np.resize([1, 2, 2], 80))
+    onset, pitch, staff, held, heard, _, _, beat, _, start, levels = given
+    _, first, what, gap, _ = possible_ends(*given)
+    notes = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels)
+    order = value_net.by_hand(onset, pitch, staff)
+    use_weights(value_net, tmp_path / "net.npz")
+    odds = value_net.odds_of_ends(what, first, notes, order)
+    some = training.Example(what, first, notes, order, np.arange(80), first[:-1])
+    few = training.Example(*(x[: first[9]] if x is what else x[:9] for x in (what, first, notes)),
+                           value_net.by_hand(onset[:9], pitch[:9], staff[:9]), np.arange(9), first[:9])
+    few = replace(few, first=first[:10])
+    batch = training.together([few, some])
     with torch.no_grad():
-        assert np.abs(net(torch.from_numpy(what)).numpy() - odds).max() < 0.02
+        judges = [x[len(few.what):] for x in net(batch)[:2]]
+    note = np.repeat(np.arange(80), np.diff(first))
+    expected = sum(np.log([float(torch.softmax(x[note == note[k]], 0)[k - first[note[k]]]) for k in range(len(what))])
+                   for x in judges) / 2
+    assert np.abs(expected - odds).max() < 0.02

@@ -3,7 +3,7 @@
 A note mostly ends where a following note of its hand begins, or on a beat (Nakamura, Yoshii & Dixon,
 "Note value recognition for piano transcription", IEEE/ACM TASLP 25, 2017). How long its key was held
 tells little by itself: pianists let go of keys at a fifth of a note's value under the pedal, and hold others
-into the next. So a small network, learned by `tools/train_note_values.py` from two-hand pieces in very
+into the next. So a small network (`value_net`), learned by `tools/train_note_values.py` from two-hand pieces in very
 different touches, weighs the possible ends by what is held around, what is struck meanwhile, and metre.
 """
 
@@ -11,30 +11,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from ..models import weights_in
 from ..music import Floats, Ints, TimeSignature
+from . import value_net
 from .layers import Floats32
 from .layout import SHORTEST, ruler
 from .ticks import PER_QUARTER, to_ticks
 
-WEIGHTS = Path(__file__).with_name("note_values.npz")
 NEVER = 2**62  # ticks
 FOLLOWING = 8  # onsets of the hand that may end a note
 PLACES = 4  # parts of beats, then beats, then measures before the first of them that may
 AROUND = 6  # onsets of the hand, to either side, that tell the touch
 WIDTH = 45  # of what is known of a possible end
 CHORD = 2.0  # notes struck together end together if their lengths differ by less than this factor
-ROWS = 32768  # possible ends that are judged at once
 EIGHTH = PER_QUARTER // 2
-SILENT = 1.0  # log odds against a note that lasts beyond its hand's next onset but is silent by then
+SILENT = 2.0  # log odds against a note that lasts beyond its hand's next onset but is silent by then
+EVEN = 1  # ticks by which a machine may hold a note too long
 
 
 class PossibleEnds(NamedTuple):
@@ -60,9 +57,10 @@ def likely_ends(
     """
     end, first, what, gap, again = possible_ends(
         onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
-    odds = np.concatenate([_odds(what[k : k + ROWS]) for k in range(0, len(what), ROWS)])
+    known = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels)
+    odds = value_net.odds_of_ends(what, first, known, value_net.by_hand(onset, pitch, staff))
     note = np.repeat(np.arange(len(onset)), np.diff(first))
-    silent = (gap[note] > 0) & (end > (onset + gap)[note]) & (np.maximum(held, heard) < gap)[note]
+    silent = (gap[note] > 0) & (end > (onset + gap)[note]) & (np.maximum(held, heard) <= gap + EVEN)[note]
     odds -= SILENT * silent
     best: Ints = end[np.array([a + int(np.argmax(odds[a:b])) for a, b in pairwise(first.tolist())], dtype=np.int64)]
     following = np.minimum(onset + gap, again)
@@ -97,24 +95,6 @@ def held_ends(onset: Ints, pitch: Ints, staff: Ints, held: Floats, part: Ints, s
         nearer = np.abs(place - release[own]) <= np.abs(end[own] - release[own]) + unit[own] // 4
         end[own] = np.where((place > onset[own]) & nearer, place, end[own])
     return np.asarray(np.minimum(end, struck_again(onset, pitch)))
-
-
-def _odds(what: Floats32) -> Floats32:
-    """How likely every possible end is, as log odds up to a constant a note."""
-    w = _weights()
-    x = (what - w["mean"]) / w["scale"]
-    k = 0
-    while f"layer{k}.weight" in w:
-        x = x @ w[f"layer{k}.weight"] + w[f"layer{k}.bias"]
-        if f"layer{k + 1}.weight" in w:
-            x = np.maximum(x, 0.0)
-        k += 1
-    return np.asarray(x[:, 0])
-
-
-@lru_cache(maxsize=1)
-def _weights() -> dict[str, Floats32]:
-    return weights_in(WEIGHTS)
 
 
 def metrical(signatures: Sequence[TimeSignature]) -> tuple[Ints, Ints, Ints]:

@@ -50,7 +50,7 @@ class _Chord:
     voice: int = 1
 
 
-@stage(version=10)
+@stage(version=11)
 def find_voices(
     staved: Staved, grid: BeatGrid, performance: Performance, wishes: Wishes = NO_WISHES, *,
     settings: VoiceSettings, report: Report = silent,
