@@ -7,10 +7,10 @@ scores of music21's corpus (tools/oracle.py), of every other composer, the other
 Touch is drawn widely (`metre_data.touch`). Nothing is fitted on asap_dev.
 
 What ships, of 2026-11-27: the local judge had 9 minutes on one core (--seed 5), by itself and with readings that were
-less often wrong; the one that hears the notes around 40 (--rate 3e-3 --seed 6) and 25 more (--rate 1.5e-3 --seed 7) when
-they were as they are here. Of the notes of 152 held-out studies on the true beats .936 are ended right by the local
-judge and .951 by the other one, on beats that are half or twice as long .923 and .944. Where real performances were
-looked at (on true beats and in true hands, asap_dev, never fitted on) it was .880, .875 and by both .886.
+less often wrong; the one that hears the notes around 40 (--rate 3e-3 --seed 6), and 25 more (--rate 1.5e-3 --seed 7)
+when they were as they are here. Of the notes of 152 held-out studies on the true beats .936 are ended right by the
+local judge and .951 by the other one, on beats that are half or twice as long .923 and .944. Where real performances
+were looked at (on true beats and in true hands, asap_dev, never fitted on) it was .880, .875 and by both .886.
 """
 
 from __future__ import annotations

@@ -6,11 +6,10 @@ Pieces of `metre_data` are played by its simulated players, and read on beats th
 would put them: where they are struck, between these elsewhere, and sometimes at another level of the metre. Prints the
 share of onsets whose likeliest place is right, on pieces that are held out.
 
-What ships: 11.3 minutes with 4 workers beside an H200 (`--batch 24 --rate 2e-3`), and 13 more on one core when beats
-were no longer always where they are struck (`--batch 24 --rate 6e-4 --seed 3`); an hour more on one core that was shared
-(`--batch 24 --rate 6e-4 --seed 8`: other studies .972 -> .975, made-up pieces .969 -> .971). Of the onsets of 90 held-out studies,
-freely played and read on the true beats, .96 come out where they are written; deviations weighed by hand, before, said
-.915 of them.
+What ships: 11.3 minutes with 4 workers beside an H200 (`--batch 24 --rate 2e-3`), 13 more on one core when beats were
+no longer always where they are struck (`--batch 24 --rate 6e-4 --seed 3`), and an hour more on one that was shared
+(`--seed 8`: studies .972 -> .975, made-up pieces .969 -> .971). Of the onsets of 90 held-out studies, freely played and
+read on the true beats, .96 came out where they are written even before that hour; deviations weighed by hand said .915.
 """
 
 from __future__ import annotations
