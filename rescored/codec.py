@@ -15,9 +15,11 @@ import shutil
 import types
 import typing
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache
+from itertools import chain
+from operator import attrgetter
 from typing import IO, Any, cast
 
 import numpy as np
@@ -76,8 +78,11 @@ def _feed(digest: Any, value: Any) -> None:
             digest.update(block.data)
     elif isinstance(value, tuple | list):
         digest.update(f"<list{len(value)}".encode())
-        for item in value:
-            _feed(digest, item)
+        if (rows := _rows(value)) is not None:
+            digest.update(rows)
+        else:
+            for item in value:
+                _feed(digest, item)
     elif isinstance(value, Mapping):
         digest.update(f"<map{len(value)}".encode())
         for name in sorted(value):
@@ -87,6 +92,18 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(f"<{kind.__name__}{value!r}>".encode())
     else:
         raise TypeError(f"{kind.__name__} cannot be part of a key")
+
+
+def _rows(items: Sequence[Any]) -> bytes | None:
+    """The content of many values of one dataclass, as notes are, at once if all their fields are plain; else None."""
+    kind: Any = type(items[0]) if len(items) > 1 else None
+    names = _fields(kind) or ()
+    if len(names) < 2 or any(type(item) is not kind for item in items):
+        return None
+    rows = list(map(attrgetter(*names), items))
+    if not _PLAIN.issuperset(map(type, chain.from_iterable(rows))):
+        return None
+    return f"<rows of {kind.__name__}{rows!r}>".encode()
 
 
 def encode(value: Any) -> bytes:

@@ -19,7 +19,8 @@ _GRID_STEP = PER_QUARTER // 96  # beats lie on 96ths of a quarter: absorbs the f
 
 def to_ticks(ql: Fraction) -> int:
     """The nearest whole tick."""
-    return round(ql * PER_QUARTER)
+    ticks, left = divmod(ql.numerator * PER_QUARTER, ql.denominator)  # mostly there is nothing to round
+    return round(ql * PER_QUARTER) if left else ticks
 
 
 @lru_cache(maxsize=65536)
