@@ -280,8 +280,9 @@ def test_ctrl_c_ends_cleanly(tmp_path):
     command = [str(Path(sys.executable).parent / "rescored"), "transcribe", str(wav), "--out", str(tmp_path / "out"),
                "--set", "audio.max_minutes=240"]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
-                               env={**os.environ, "PYTHONFAULTHANDLER": "1"})
+    process = subprocess.Popen(  # a shell's background job, as these tests may be, ignores Ctrl-C
+        command, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     began = time.monotonic()
     while not (children.exists() and children.read_text()):  # until the decoder runs
@@ -289,11 +290,7 @@ def test_ctrl_c_ends_cleanly(tmp_path):
             pytest.skip("no decoder to be seen")
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    try:
-        out, err = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # the fault handler says where it hangs
-        pytest.fail(process.communicate(timeout=60)[1])
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     assert err.strip() == "rescored: interrupted"
