@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -99,14 +97,13 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     given = columns(*zip(*rows, strict=True), staff=np.resize([1, 2, 2], 80))
     onset, pitch, staff, held, heard, _, _, beat, _, start, levels = given
     _, first, what, gap, _ = possible_ends(*given)
-    notes = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels)
     order = value_net.by_hand(onset, pitch, staff)
+    notes = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels, order)
     use_weights(value_net, tmp_path / "net.npz")
     odds = value_net.odds_of_ends(what, first, notes, order)
     some = training.Example(what, first, notes, order, np.arange(80), first[:-1])
-    few = training.Example(*(x[: first[9]] if x is what else x[:9] for x in (what, first, notes)),
+    few = training.Example(what[: first[9]], first[:10], notes[:9],
                            value_net.by_hand(onset[:9], pitch[:9], staff[:9]), np.arange(9), first[:9])
-    few = replace(few, first=first[:10])
     batch = training.together([few, some])
     with torch.no_grad():
         judges = [x[len(few.what):] for x in net(batch)[:2]]

@@ -1,4 +1,4 @@
-"""What the trainers of small networks share: their files of weights, which NumPy reads in the package, and a layer."""
+"""What the trainers of small networks share: their files of weights, which NumPy reads in the package, and layers."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def load(path: Path, mean: torch.Tensor, scale: torch.Tensor, layers: Layers) ->
                 layer.weight.copy_(weights[f"{name}.weight"])
                 if layer.bias is not None:
                     layer.bias.copy_(weights[f"{name}.bias"])
+
+
+def convolutions(count: int, width: int) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Normalisations, and layers over `shifted` rows of this width that at first change nothing."""
+    norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(count))
+    layers = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(count))
+    for tensor in layers.parameters():
+        nn.init.zeros_(tensor)
+    return norms, layers
 
 
 def shifted(h: torch.Tensor, by: int) -> torch.Tensor:

@@ -32,7 +32,7 @@ from metre_data.simulate import drawn_bpm
 from metre_data.studies import read_studies
 from metre_data.textures import bar_ql
 from metre_data.touch import touch
-from net_files import load, save, shifted
+from net_files import convolutions, load, save, shifted
 from oracle import piano_scores
 from torch import nn
 from torch.nn import functional as F
@@ -184,8 +184,9 @@ def example(piece: Piece, random: Random) -> Example:
     near = np.minimum.reduceat(off, first[:-1])
     right = np.array([a + int(np.argmin(off[a:b])) for a, b in pairwise(first.tolist())])
     known = np.flatnonzero(near < PER_QUARTER // 40)
-    return Example(what, first, value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels),
-                   value_net.by_hand(onset, pitch, staff), known, right[known])
+    order = value_net.by_hand(onset, pitch, staff)
+    notes = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels, order)
+    return Example(what, first, notes, order, known, right[known])
 
 
 @dataclass
@@ -230,12 +231,7 @@ class Judge(nn.Module):
         self.local = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.enter, self.alone = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, 1)
         self.note, self.told = nn.Linear(value_net.WIDTH, HIDDEN), nn.Linear(HIDDEN, HIDDEN)
-        dilations = (*value_net.TOGETHER, *value_net.APART)
-        self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in dilations)
-        self.convs = nn.ModuleList(nn.Linear(3 * HIDDEN, HIDDEN) for _ in dilations)
-        for conv in self.convs:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        self.norms, self.convs = convolutions(len(value_net.TOGETHER) + len(value_net.APART), HIDDEN)
         self.norm = nn.LayerNorm(HIDDEN)
         self.again, self.around = nn.Linear(WIDTH, 128), nn.Linear(HIDDEN, 128)
         self.inner, self.out = nn.Linear(128, 64), nn.Linear(64, 1)

@@ -30,7 +30,7 @@ from metre_data.sampling import Sampler, held_out
 from metre_data.simulate import Rendition, render, struck_at
 from metre_data.studies import read_studies
 from metre_data.textures import Piece
-from net_files import load, save, shifted
+from net_files import convolutions, load, save, shifted
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
@@ -171,11 +171,7 @@ class Net(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
         self.enter = nn.Linear(WIDTH, HIDDEN)
-        self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in DILATIONS)
-        self.convs = nn.ModuleList(nn.Linear(3 * HIDDEN, HIDDEN) for _ in DILATIONS)
-        for conv in self.convs:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        self.norms, self.convs = convolutions(len(DILATIONS), HIDDEN)
         self.norm = nn.LayerNorm(HIDDEN)
         self.leave = nn.Linear(HIDDEN, NONE + 1)
         self.drop = nn.Dropout(DROP)

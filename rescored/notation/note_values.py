@@ -57,8 +57,9 @@ def likely_ends(
     """
     end, first, what, gap, again = possible_ends(
         onset, pitch, staff, held, heard, onset_s, held_s, beat, part, start, levels)
-    known = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels)
-    odds = value_net.odds_of_ends(what, first, known, value_net.by_hand(onset, pitch, staff))
+    order = value_net.by_hand(onset, pitch, staff)
+    known = value_net.describe(onset, pitch, staff, held, heard, gap, beat, start, levels, order)
+    odds = value_net.odds_of_ends(what, first, known, order)
     note = np.repeat(np.arange(len(onset)), np.diff(first))
     silent = (gap[note] > 0) & (end > (onset + gap)[note]) & (np.maximum(held, heard) <= gap + EVEN)[note]
     odds -= SILENT * silent

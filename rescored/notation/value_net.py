@@ -33,14 +33,14 @@ ROWS = 32768  # possible ends that are judged at once
 
 def describe(
     onset: Ints, pitch: Ints, staff: Ints, held: Floats, heard: Floats, gap: Ints, beat: Ints, start: Ints,
-    levels: Ints,
+    levels: Ints, order: Ints,
 ) -> Floats32:
     """What the network is told of every note, (n, WIDTH); arguments as of `note_values.likely_ends`, `gap` to the next
-    onset of its hand (0 where nothing follows)."""
+    onset of its hand (0 where nothing follows), `order` as from `by_hand`."""
     def octaves(ticks: Floats | Ints) -> Floats:
         return np.asarray(np.clip(np.log2(np.maximum(ticks, 1) / PER_QUARTER), -5.0, 4.0))
 
-    own, order = np.empty(len(pitch)), by_hand(onset, pitch, staff)
+    own = np.empty(len(pitch))
     own[order] = _above(pitch[order])
     places, k = np.unique(onset, return_inverse=True)
     between = np.diff(places, prepend=places[0] - 4 * PER_QUARTER, append=places[-1] + 4 * PER_QUARTER)
