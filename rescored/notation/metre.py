@@ -2,7 +2,7 @@
 
 Three steps: features of every onset (rhythm_features), a small network's reading of them in several
 measures of context (rhythm_net), and an exact search that makes one consistent grid of it
-(beat_search); once there are beats, how the harmony changes with them tells more of the measures. Drums
+(beat_search); once there are beats, what is heard in them tells more of the measures (measure_net). Drums
 (drum_beats) and the sound add what they know; what the user says about metre and tempo limits or steers
 the search. Beats, and mostly measures, that a MIDI file states hold where its notes keep to them (own_beats).
 """
@@ -21,9 +21,9 @@ from ..music import BeatGrid, Floats, Ints, Performance, Pulse, TimeSignature
 from ..settings import MetreSettings
 from ..stage import Report, silent, stage
 from .beat_search import ALL_METRES, BEATS, COMPOUND, Evidence, Path, SearchWeights, nearest, read_as, search
-from .chords import likely_changes
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
+from .measure_net import hear_beats, likely_downbeats
 from .own_beats import Own, holds, own_metre, says_nothing, with_keys
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
@@ -36,7 +36,7 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
-HARMONY = 3.0  # weight of a change of harmony with a beat, for a measure's begin; chosen likewise
+IN_BEATS, SUREST = 1.5, 6.0  # weight of what is heard in beats of downbeats, and most of its log odds; chosen likewise
 UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -2.0])  # of a given beat on which nothing begins: seldom a downbeat
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
@@ -96,18 +96,18 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     # who says where one measure begins means all of them
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
 
-    def in_harmony(path: Path) -> Floats:
-        return _with_harmony(evidence, path, performance, sounding)
+    def in_beats(path: Path) -> Floats:
+        return _with_measures(evidence, path, performance, sounding)
 
-    path = search(evidence, metres, shortest, longest, weights, in_harmony)
-    if own is not None and own.grid is not None and holds(own.grid, replace(evidence, position=in_harmony(path)), path):
+    path = search(evidence, metres, shortest, longest, weights, in_beats)
+    if own is not None and own.grid is not None and holds(own.grid, replace(evidence, position=in_beats(path)), path):
         return own.grid
     if len(path.times_s) < 2:
         return _steady_grid(performance, settings)
     if settings.tempo_factor != "1":
         evidence = (_twice if settings.tempo_factor == "2" else _half)(path, evidence)
         shortest = 0.6 * float(np.median(np.diff(evidence.times_s)))
-        path = search(evidence, metres, shortest, LONGEST_S, weights, in_harmony)
+        path = search(evidence, metres, shortest, LONGEST_S, weights, in_beats)
     first, last = float(performance.onsets_s[0]), float(performance.onsets_s[-1])
     grid = _grid(path, _confidence(path, evidence), first, last)
     return grid if own is None else with_keys(grid, own.stated)
@@ -234,20 +234,18 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     return Evidence(times, position, evidence.tempo[k])
 
 
-def _with_harmony(evidence: Evidence, path: Path, performance: Performance, sounding: Ints) -> Floats:
-    """The evidence's `position`, but that measures begin rather where the harmony changes with a path's beats."""
-    beats_s, drums = path.times_s, {p.id for p in performance.parts if p.percussion}
+def _with_measures(evidence: Evidence, path: Path, performance: Performance, sounding: Ints) -> Floats:
+    """The evidence's `position`, and what the music says in the beats of a path of where measures begin."""
+    drums = {p.id for p in performance.parts if p.percussion}
     sounding = np.array([k for k in sounding if performance.notes[k].part not in drums], dtype=np.int64)
-    if len(beats_s) < 2:
+    if len(path.times_s) < 2 or not len(sounding):
         return evidence.position
-    edges = np.append(beats_s, 2 * beats_s[-1] - beats_s[-2])
-    onset, offset = (x[sounding] + COVERED_S for x in (performance.onsets_s, performance.offsets_s))
-    within = (offset > edges[0]) & (onset < edges[-1])
-    onset, offset = np.maximum(onset[within], edges[0]), np.minimum(offset[within], edges[-1])
-    change = likely_changes(onset, offset, performance.pitches[sounding][within], edges)
+    odds = likely_downbeats(hear_beats(
+        performance.onsets_s[sounding], performance.offsets_s[sounding], performance.pitches[sounding],
+        performance.velocities[sounding], path.times_s))
     position = evidence.position.copy()
     struck = path.onset >= 0
-    position[path.onset[struck], 2] += HARMONY * (change - change.mean())[struck]
+    position[path.onset[struck], 2] += IN_BEATS * np.clip(odds, -SUREST, SUREST)[struck]
     return position
 
 
