@@ -88,7 +88,7 @@ def hear_beats(onset: Floats, offset: Floats, pitch: Ints, velocity: Ints, beats
     silent = notes == 0
     held_over = np.bincount(beat + 1, until > beat + OVER, minlength=m + 1)[:m]
 
-    def against_usual(x: Floats) -> Floats:
+    def against_usual(x: Floats | Ints) -> Floats:
         """What is struck with each beat, against what is usual around."""
         x = np.where(silent, x[~silent].mean() if len(here) else 0.0, x)
         return np.asarray(x - uniform_filter1d(x, AROUND, mode="nearest"))

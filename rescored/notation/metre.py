@@ -49,7 +49,7 @@ UNLIKE = 0.05  # share by which a beat is no such number
 COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
-@stage(version=20)
+@stage(version=21)
 def find_metre(performance: Performance, *, settings: MetreSettings, report: Report = silent) -> BeatGrid:
     """The beats of a performance with their measures; any performance has some.
 
