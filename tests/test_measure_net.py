@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rescored.notation import measure_net
-from rescored.notation.measure_net import WIDTH, hear_beats, likely_downbeats
+from rescored.notation.measure_net import WIDTH, hear_beats, likely_downbeats, log_odds
 
 TONICS = (48, 53, 55, 48, 57, 50, 55, 48)  # a bass a measure
 TUNES = ((0,), (0, 1 / 2), (0, 3 / 4))  # where in a beat the melody strikes
@@ -14,7 +14,7 @@ TUNES = ((0,), (0, 1 / 2), (0, 3 / 4))  # where in a beat the melody strikes
 
 def dance(beats: int, first: int, beat_s: float, random: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
     """Notes of eight measures, three times: a bass, chords after it and a tune, and the times of the beats."""
-    rows = []
+    rows = [(k, k + 0.5, 84 + k, 66) for k in range(first)]  # a pickup
     for measure in range(3 * len(TONICS)):
         bass = TONICS[measure % len(TONICS)]
         for beat in range(beats):
@@ -43,7 +43,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     use_weights(measure_net, tmp_path / "net.npz")
     with torch.no_grad():
         expected = net(torch.from_numpy(what)[None], torch.ones(1, 300, dtype=torch.bool))[0][0]
-    assert np.abs(likely_downbeats(what) - expected.numpy()).max() < 0.02
+    assert np.abs(log_odds(what) - expected.numpy()).max() < 0.02
 
 
 @pytest.mark.parametrize("beat_s", [0.3, 0.5, 0.9])
@@ -51,9 +51,12 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
 def test_measures_of_dances_are_known_from_their_beats(beats, first, beat_s):
     notes, beats_s = dance(beats, first, beat_s, np.random.default_rng(0))
     down = (np.arange(len(beats_s)) - first) % beats == 0
-    down[:first] = False
-    said = likely_downbeats(hear_beats(*notes, beats_s)) > 0
+    heard = hear_beats(*notes, beats_s)
+    said = log_odds(heard) > 0
     assert (said == down)[:-1].mean() > 0.95
+    assert first == 0 or not said[0]
+    odds = likely_downbeats(heard)[:-1]
+    assert odds[down[:-1]].mean() > 3 > -1 > odds[~down[:-1]].mean()
 
 
 @pytest.mark.parametrize("semitones", [-12, 12])
@@ -61,7 +64,7 @@ def test_an_octave_does_not_matter(semitones):
     notes, beats_s = dance(3, 1, 0.5, np.random.default_rng(1))
     onset, offset, pitch, velocity = notes
     one, other = (hear_beats(onset, offset, p, velocity, beats_s) for p in (pitch, pitch + semitones))
-    change = 3 * measure_net.SLOTS + 24 + 2 * 5 * len(measure_net.LAGS)  # of harmony, which knows high from low
+    change = 3 * measure_net.SLOTS + 2 * 12 + 2 * 5 * len(measure_net.LAGS)  # of harmony, which knows high from low
     assert np.allclose(np.delete(one, [change, -1], axis=1), np.delete(other, [change, -1], axis=1), atol=1e-4)
     assert ((likely_downbeats(one) > 0) == (likely_downbeats(other) > 0)).all()
 
@@ -71,3 +74,10 @@ def test_next_to_nothing_says_something_finite(count):
     notes = [np.full(count, 1.0), np.full(count, 1.5), np.full(count, 60), np.full(count, 64)]
     for beats_s in (np.array([0.5, 1.0]), np.arange(40.0)):
         assert np.isfinite(likely_downbeats(hear_beats(*notes, beats_s))).all()
+
+
+def test_beats_on_which_nothing_is_struck_have_no_say():
+    notes, beats_s = dance(3, 0, 0.5, np.random.default_rng(2))
+    early = notes[0] < beats_s[24]
+    odds = likely_downbeats(hear_beats(*(x[early] for x in notes), beats_s))
+    assert np.abs(odds[:24]).min() > 0.1 and (odds[25:] == 0).all()

@@ -30,14 +30,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 from train_metre import held_songs, prepare
 
-from rescored.notation.measure_net import DILATIONS, HIDDEN, WEIGHTS, WIDTH, hear_beats
+from rescored.notation.measure_net import DILATIONS, EARLY_S, HIDDEN, WEIGHTS, WIDTH, hear_beats
 from rescored.notation.rhythm_net import METRES
 
 CHUNK = 384  # beats
 FEWEST = 16  # beats of an example
-NEAREST_S = 0.06  # beats that are no farther apart are one
 STUDIES = 0.5  # share of the played pieces that are studies as they stand
 SONGS = 0.015  # share of the readings that are of songs; of more it learns these songs by heart, and knows others less
+BEGUN, LATEST = 0.4, 13  # share of the pieces that begin some beats later, fewer than this
 SLIPS = 0.15  # share of the others that are half a beat late for a while
 DROP = 0.15  # of what is known of a stretch, and
 FORGET = 0.1  # of what a layer says
@@ -52,17 +52,20 @@ Example = tuple[np.ndarray, np.ndarray]  # features of beats (m, WIDTH); whether
 def example(piece: Piece, random: Random) -> Example | None:
     """A piece on beats that are told."""
     r = render(piece, random)
-    found = None if r is None else grid_of(piece, r, level(piece, r, random), random)
+    found = None if r is None else grid_of(r, level(piece, r, random), random)
     if r is None or found is None or len(found[1]) < 2 * FEWEST:
         return None
     beats_s, down = found[0].times_s, (found[0].beat == 1).astype(np.int64)
+    later = int(random.integers(0, LATEST)) if random.random() < BEGUN else 0  # as what is cut from a recording
+    beats_s, down = beats_s[later:], down[later:]
+    notes = tuple(x[r.notes[0] >= beats_s[0] - EARLY_S] for x in r.notes) if later else r.notes
     if random.random() < SLIPS:
         a = int(random.integers(4, len(beats_s) - FEWEST))
         b = min(a + int(random.integers(6, 60)), len(beats_s) - 4)
         late, skip = (beats_s[a:b] + beats_s[a + 1 : b + 1]) / 2, int(random.integers(2))  # a beat less, or one more
         beats_s = np.concatenate([beats_s[: a + 1 - skip], late, beats_s[b + skip :]])
         down = np.concatenate([down[: a + 1 - skip], np.full(b - a, IGNORED), down[b + skip :]])
-    return hear_beats(*r.notes, beats_s), down
+    return hear_beats(*notes, beats_s), down
 
 
 def song_example(song: Song, random: Random | None = None) -> Example | None:
@@ -70,10 +73,7 @@ def song_example(song: Song, random: Random | None = None) -> Example | None:
     r = song.rendition(random)
     if r is None:
         return None
-    beats_s = r.beats_s[np.diff(r.beats_s, prepend=-1.0) > NEAREST_S]
-    if len(beats_s) < FEWEST:
-        return None
-    return hear_beats(*r.notes, beats_s), np.isin(beats_s, r.downbeats_s).astype(np.int64)
+    return hear_beats(*r.notes, r.beats_s), np.isin(r.beats_s, r.downbeats_s).astype(np.int64)
 
 
 class Readings(IterableDataset):  # type: ignore[type-arg]

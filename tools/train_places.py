@@ -52,7 +52,7 @@ Random = np.random.Generator
 def example(piece: Piece, random: Random) -> tuple[np.ndarray, np.ndarray] | None:
     """Features of onsets, (n, WIDTH), and their places, (n,)."""
     r = render(piece, random)
-    found = None if r is None else grid_of(piece, r, level(piece, r, random), random)
+    found = None if r is None else grid_of(r, level(piece, r, random), random)
     if r is None or found is None:
         return None
     grid, ql = found

@@ -36,7 +36,9 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
-IN_BEATS, SUREST = 1.5, 6.0  # weight of what is heard in beats of downbeats, and most of its log odds; chosen likewise
+MEASURES = 1.5  # weight of what is heard in beats of downbeats; chosen likewise
+MOST_ODDS = 6.0  # that it has
+FEWEST_NOTES = 8  # fewer that are no percussion say nothing of the metre
 UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -2.0])  # of a given beat on which nothing begins: seldom a downbeat
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
@@ -56,7 +58,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     They are those that a MIDI file states, where its notes keep to them. Else `confidence` is the network's
     probability for each beat of the path that was chosen.
     """
-    sounding = _pitched(performance)
+    pitched = _pitched(performance)
+    sounding = pitched if len(pitched) >= FEWEST_NOTES else np.arange(len(performance.notes))
     onsets_s = performance.onsets_s[sounding]
     if len(onsets_s) < 2 or onsets_s[-1] - onsets_s[0] < 0.1:
         return _steady_grid(performance, settings)
@@ -97,7 +100,7 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
 
     def in_beats(path: Path) -> Floats:
-        return _with_measures(evidence, path, performance, sounding)
+        return _with_measures(evidence, path, performance, pitched)
 
     path = search(evidence, metres, shortest, longest, weights, in_beats)
     if own is not None and own.grid is not None and holds(own.grid, replace(evidence, position=in_beats(path)), path):
@@ -126,10 +129,9 @@ def _contradicts(path: Path, own: Own, settings: MetreSettings) -> bool:
 
 
 def _pitched(performance: Performance) -> Ints:
-    """Indices of the notes that tell the metre: all but percussion, unless there is nothing else."""
-    drums = {p.id for p in performance.parts if p.percussion}
-    pitched = np.array([k for k, n in enumerate(performance.notes) if n.part not in drums], dtype=np.int64)
-    return pitched if len(pitched) >= 8 else np.arange(len(performance.notes))
+    """Indices of the notes that are not percussion."""
+    kits = {p.id for p in performance.parts if p.percussion}
+    return np.array([k for k, n in enumerate(performance.notes) if n.part not in kits], dtype=np.int64)
 
 
 # ---------------------------------------------------------------- evidence
@@ -234,18 +236,16 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     return Evidence(times, position, evidence.tempo[k])
 
 
-def _with_measures(evidence: Evidence, path: Path, performance: Performance, sounding: Ints) -> Floats:
+def _with_measures(evidence: Evidence, path: Path, performance: Performance, pitched: Ints) -> Floats:
     """The evidence's `position`, and what the music says in the beats of a path of where measures begin."""
-    drums = {p.id for p in performance.parts if p.percussion}
-    sounding = np.array([k for k in sounding if performance.notes[k].part not in drums], dtype=np.int64)
-    if len(path.times_s) < 2 or not len(sounding):
+    if len(path.times_s) < 2 or len(pitched) < FEWEST_NOTES:
         return evidence.position
     odds = likely_downbeats(hear_beats(
-        performance.onsets_s[sounding], performance.offsets_s[sounding], performance.pitches[sounding],
-        performance.velocities[sounding], path.times_s))
+        performance.onsets_s[pitched], performance.offsets_s[pitched], performance.pitches[pitched],
+        performance.velocities[pitched], path.times_s))
     position = evidence.position.copy()
     struck = path.onset >= 0
-    position[path.onset[struck], 2] += IN_BEATS * np.clip(odds, -SUREST, SUREST)[struck]
+    position[path.onset[struck], 2] += MEASURES * np.clip(odds, -MOST_ODDS, MOST_ODDS)[struck]
     return position
 
 

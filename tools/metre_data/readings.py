@@ -28,14 +28,18 @@ class Level:
     denominator: int
 
 
+def downbeats_ql(r: Rendition) -> np.ndarray:
+    """Where measures begin; a pickup is none."""
+    return r.beats_ql[np.isin(r.beats_s, r.downbeats_s)]
+
+
 def level(piece: Piece, r: Rendition, random: Random) -> Level:
     """The written beats, or every second one, their halves or thirds, or whole measures."""
     bar = piece.bars[len(piece.bars) // 2]
     ql, compound = r.beats_ql, textures.is_compound(bar)
     if random.random() > MISREAD or len({(b.numerator, b.denominator) for b in piece.bars}) > 1:
         return Level(ql, 1.0, bar.numerator, bar.denominator)
-    down = np.array([b.ql for b in piece.bars])
-    down = down[down >= ql[0] - 1e-6]
+    down = downbeats_ql(r)
     kind = random.random()
     if kind < 0.4:
         parts = 3 if compound else 2
@@ -49,7 +53,7 @@ def level(piece: Piece, r: Rendition, random: Random) -> Level:
     return Level(ql, 1.0, bar.numerator, bar.denominator)
 
 
-def grid_of(piece: Piece, r: Rendition, read: Level, random: Random) -> tuple[BeatGrid, np.ndarray] | None:
+def grid_of(r: Rendition, read: Level, random: Random) -> tuple[BeatGrid, np.ndarray] | None:
     """Beats where they are struck, and between these where they are not, or near there, as when they are tapped; and
     where they are written (ql)."""
     times_s = np.interp(read.ql, r.beats_ql, r.beats_s)
@@ -63,7 +67,7 @@ def grid_of(piece: Piece, r: Rendition, read: Level, random: Random) -> tuple[Be
     times_s = np.maximum.accumulate(times_s)
     keep = np.diff(times_s, prepend=-1e9) > 0.02
     times_s, ql = times_s[keep], read.ql[keep]
-    down = np.isin(np.round(ql, 4), np.round([b.ql for b in piece.bars], 4))
+    down = np.isin(np.round(ql, 4), np.round(downbeats_ql(r), 4))
     signature = TimeSignature(1, Fraction(0), read.numerator, read.denominator)
     grid = BeatGrid(times_s, (ql - ql[0]) * read.scale, np.arange(len(ql)), np.where(down, 1, 2), (signature,))
     return grid, ql
