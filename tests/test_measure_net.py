@@ -42,7 +42,7 @@ def test_what_runs_is_the_net_that_was_trained(tmp_path, use_weights):
     what = np.random.default_rng(0).normal(size=(300, WIDTH)).astype(np.float32)
     use_weights(measure_net, tmp_path / "net.npz")
     with torch.no_grad():
-        expected = net(torch.from_numpy(what)[None], torch.ones(1, 300, dtype=torch.bool))[0][0]
+        expected = net(torch.from_numpy(what)[None], torch.ones(1, 300, dtype=torch.bool))[0, :, 0]
     assert np.abs(log_odds(what) - expected.numpy()).max() < 0.02
 
 

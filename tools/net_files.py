@@ -1,8 +1,8 @@
-"""What the trainers of small networks share: their files of weights, which NumPy reads in the package, and layers."""
+"""What the trainers of small networks share: files of weights, which NumPy reads in the package, layers, examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from rescored.models import weights_in
 
 Layers = Mapping[str, nn.Module]  # linear ones and normalisations by their names in the file
+Random = np.random.Generator
+Example = tuple[np.ndarray, np.ndarray]  # features (n, width), and what is true of each row, (n, ...)
+IGNORED = -100  # of which nothing is told
 
 
 def save(path: Path, mean: torch.Tensor, scale: torch.Tensor, layers: Layers) -> None:
@@ -52,3 +55,71 @@ def shifted(h: torch.Tensor, by: int) -> torch.Tensor:
     before = F.pad(h, (0, 0, by, 0))[:, : h.shape[1]]
     after = F.pad(h, (0, 0, 0, by))[:, by:]
     return torch.cat([before, h, after], dim=-1)
+
+
+class Convolved(nn.Module):
+    """The network of `notation.layers.convolved`, to be trained."""
+
+    def __init__(self, mean: torch.Tensor, scale: torch.Tensor, hidden: int, dilations: tuple[int, ...], outputs: int,
+                 drop: float, forget: float = 0.0) -> None:
+        """`drop`: the share of what is known that is dropped in training; `forget`: of what a layer says."""
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.dilations = dilations
+        self.enter = nn.Linear(len(mean), hidden)
+        self.norms, self.convs = convolutions(len(dilations), hidden)
+        self.norm = nn.LayerNorm(hidden)
+        self.leave = nn.Linear(hidden, outputs)
+        self.drop, self.forget = nn.Dropout(drop), nn.Dropout(forget)
+
+    def hidden(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        """The last layer but one, (batch, n, hidden), of `x` (batch, n, width); `inside` (batch, n): what is no padding."""
+        mask = inside[..., None]
+        x = self.enter(self.dropped(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
+        for dilation, norm, conv in zip(self.dilations, self.norms, self.convs, strict=True):
+            h = torch.relu(norm(x)) * mask
+            x = (x + self.forget(conv(shifted(h, dilation)))) * mask
+        return torch.relu(self.norm(x))
+
+    def dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(x)
+
+    def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        """Outputs (batch, n, outputs) of what `hidden` takes."""
+        return self.leave(self.hidden(x, inside))
+
+    def layers(self) -> dict[str, nn.Linear | nn.LayerNorm]:
+        """By their names in the file of weights."""
+        layers = {"in": self.enter, "norm": self.norm, "out": self.leave}
+        layers |= {f"norm{k}": norm for k, norm in enumerate(self.norms)}
+        return layers | {f"conv{k}": conv for k, conv in enumerate(self.convs)}
+
+    def export(self, path: Path) -> None:
+        """Weights as the package reads them."""
+        save(path, self.mean, self.scale, self.layers())
+
+
+def stretches(draw: Callable[[Random], Example | None], seed: int, longest: int) -> Iterator[Example]:
+    """Parts of examples without end, another one in each worker process."""
+    worker = torch.utils.data.get_worker_info()
+    random = np.random.default_rng([seed, worker.id if worker else 0])
+    while True:
+        made = draw(random)
+        if made is not None:
+            x, y = made
+            start = int(random.integers(0, min(longest, max(len(y) - longest, 0) + 1)))
+            for a in range(start, max(len(y) - longest // 2, start + 1), longest):
+                yield x[a : a + longest], y[a : a + longest]
+
+
+def together(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Padded to one length."""
+    x = nn.utils.rnn.pad_sequence([torch.as_tensor(x) for x, _ in examples], batch_first=True)
+    y = nn.utils.rnn.pad_sequence([torch.as_tensor(y) for _, y in examples], batch_first=True, padding_value=IGNORED)
+    return x, y
+
+
+def step_size(most: float, step: int, share: float, warm_up: int = 100) -> float:
+    """At a step, after a share of the training: it grows over the first steps, and falls as a cosine does."""
+    return float(most * min(1.0, (step + 1) / warm_up) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3))

@@ -67,7 +67,7 @@ from metre_data.corpus import Sheet, read_all  # noqa: E402
 from metre_data.sampling import Sampler, Song, pop909  # noqa: E402
 from metre_data.simulate import Rendition  # noqa: E402
 from metre_data.studies import read_studies  # noqa: E402
-from net_files import load, save, shifted  # noqa: E402
+from net_files import load, save, shifted, step_size  # noqa: E402
 
 from rescored.notation.rhythm_features import WIDTH  # noqa: E402
 from rescored.notation.rhythm_net import (  # noqa: E402
@@ -406,7 +406,7 @@ def train(args: argparse.Namespace) -> None:
             except queue.Empty:
                 break
         for group in adam.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / args.warm_up) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
+            group["lr"] = step_size(args.rate, step, share, args.warm_up)
         if step % 50 == 0:
             order = np.argsort(lengths[:filled], kind="stable")
         place = int(random.integers(0, len(order)))  # neighbours in length, so that little is padding

@@ -32,7 +32,7 @@ from metre_data.simulate import drawn_bpm
 from metre_data.studies import read_studies
 from metre_data.textures import bar_ql
 from metre_data.touch import touch
-from net_files import convolutions, load, save, shifted
+from net_files import convolutions, load, save, shifted, step_size
 from oracle import piano_scores
 from torch import nn
 from torch.nn import functional as F
@@ -325,7 +325,7 @@ def main() -> None:
             batch.append(example(pool[int(random.integers(len(pool)))], random))
         b = together(batch)
         for group in adam.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
+            group["lr"] = step_size(args.rate, step, share)
         local, odds, alone = net(b)
         value, correct = loss(odds, b)
         adam.zero_grad()

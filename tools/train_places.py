@@ -22,34 +22,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from metre_data import textures
 from metre_data.corpus import Sheet, read_all
 from metre_data.readings import grid_of, level
-from metre_data.sampling import Sampler, held_out
+from metre_data.sampling import Sampler, held_pieces
 from metre_data.simulate import render
 from metre_data.studies import read_studies
 from metre_data.textures import Piece
-from net_files import convolutions, load, save, shifted
+from net_files import IGNORED, Convolved, Example, load, step_size, stretches, together
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from rescored.music import PIANO, Note, Performance, Span
-from rescored.notation.place_net import DILATIONS, FINEST, HIDDEN, PLACES, WEIGHTS, WIDTH, hear_places
+from rescored.notation.place_net import DILATIONS, FINEST, HIDDEN, PLACES, WEIGHTS, hear_places
 from rescored.notation.quantise import lay, unadorned
-from rescored.notation.rhythm_net import METRES
 from rescored.settings import QuantiseSettings
 
 CHUNK = 512  # onsets
 NONE = len(PLACES)  # the class of what has no place
-IGNORED = -100
 NEAR = 0.012  # of a beat: so near a place is that place
 STUDIES = 0.55  # share of the pieces that are studies as they stand
 DROP = 0.1  # of what is known of an onset
 Random = np.random.Generator
 
 
-def example(piece: Piece, random: Random) -> tuple[np.ndarray, np.ndarray] | None:
+def example(piece: Piece, random: Random) -> Example | None:
     """Features of onsets, (n, WIDTH), and their places, (n,)."""
     r = render(piece, random)
     found = None if r is None else grid_of(r, level(piece, r, random), random)
@@ -84,65 +81,23 @@ class Pieces(IterableDataset):  # type: ignore[type-arg]
 
     def __init__(self, sheets: list[Sheet], seed: int) -> None:
         self.sampler, self.seed = Sampler(sheets, held=False), seed
-        self.studies = [s for m in METRES for s in self.sampler.by_metre["study", m]]
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        worker = torch.utils.data.get_worker_info()
-        random = np.random.default_rng([self.seed, worker.id if worker else 0])
-        while True:
-            if random.random() < STUDIES:
-                piece = textures.as_written(self.studies[int(random.integers(len(self.studies)))], random)
-            else:
-                piece = self.sampler.draw(random)
-            made = example(piece, random) if piece.notes and piece.bars else None
-            if made is not None:
-                x, y = made
-                start = int(random.integers(0, min(CHUNK, max(len(y) - CHUNK, 0) + 1)))
-                for a in range(start, max(len(y) - CHUNK // 2, start + 1), CHUNK):
-                    yield x[a : a + CHUNK], y[a : a + CHUNK]
+    def draw(self, random: Random) -> Example | None:
+        piece = self.sampler.draw_study(random) if random.random() < STUDIES else self.sampler.draw(random)
+        return example(piece, random) if piece.notes and piece.bars else None
+
+    def __iter__(self) -> Iterator[Example]:
+        return stretches(self.draw, self.seed, CHUNK)
 
 
-def together(stretches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Padded to one length."""
-    x = nn.utils.rnn.pad_sequence([torch.as_tensor(x) for x, _ in stretches], batch_first=True)
-    y = nn.utils.rnn.pad_sequence([torch.as_tensor(y) for _, y in stretches], batch_first=True, padding_value=IGNORED)
-    return x, y
-
-
-class Net(nn.Module):
+class Net(Convolved):
     """The network of `place_net`, to be trained."""
 
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-        self.enter = nn.Linear(WIDTH, HIDDEN)
-        self.norms, self.convs = convolutions(len(DILATIONS), HIDDEN)
-        self.norm = nn.LayerNorm(HIDDEN)
-        self.leave = nn.Linear(HIDDEN, NONE + 1)
-        self.drop = nn.Dropout(DROP)
-
-    def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """`x` (batch, n, WIDTH); `inside` (batch, n): what is no padding. Logits (batch, n, NONE + 1)."""
-        mask = inside[..., None]
-        x = self.enter(self.drop(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
-        for dilation, norm, conv in zip(DILATIONS, self.norms, self.convs, strict=True):
-            h = torch.relu(norm(x)) * mask
-            x = (x + conv(shifted(h, dilation))) * mask
-        return self.leave(torch.relu(self.norm(x)))
-
-    def layers(self) -> dict[str, nn.Linear | nn.LayerNorm]:
-        """By their names in the file of weights."""
-        layers = {"in": self.enter, "norm": self.norm, "out": self.leave}
-        layers |= {f"norm{k}": norm for k, norm in enumerate(self.norms)}
-        return layers | {f"conv{k}": conv for k, conv in enumerate(self.convs)}
-
-    def export(self, path: Path) -> None:
-        """Weights as `place_net` reads them."""
-        save(path, self.mean, self.scale, self.layers())
+        super().__init__(mean, scale, HIDDEN, DILATIONS, NONE + 1, DROP)
 
 
-def right(net: Net, held: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def right(net: Net, held: list[Example]) -> float:
     """Share of the onsets of pieces whose likeliest place is the written one."""
     net.eval()
     shares = []
@@ -171,12 +126,8 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1)
     sheets = read_all(args.cache / "sheets.pkl", args.data / "openewld") + read_studies()
-    unseen = [s for s in sheets if s.style == "study" and held_out(s.name)]
-    sampler = Sampler(sheets, held=True)
-    sets = {"studies": [textures.as_written(s, np.random.default_rng(k)) for k, s in enumerate(unseen[::2])],
-            "made": [sampler.draw(np.random.default_rng(k)) for k in range(100)]}
-    held = {name: [e for k, p in enumerate(pieces) if p.notes and p.bars
-                   and (e := example(p, np.random.default_rng([k, 7]))) is not None] for name, pieces in sets.items()}
+    held = {name: [e for k, p in enumerate(some) if (e := example(p, np.random.default_rng([k, 7]))) is not None]
+            for name, some in held_pieces(sheets, made=100).items()}
     stream = iter(DataLoader(Pieces(sheets, args.seed), args.batch, collate_fn=together, num_workers=args.workers,
                              prefetch_factor=8))
     some, places = next(stream)
@@ -192,7 +143,7 @@ def main() -> None:
         if share >= 1.0:
             break
         for group in adam.param_groups:
-            group["lr"] = args.rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3)
+            group["lr"] = step_size(args.rate, step, share)
         x, y = (part.to(device) for part in next(stream))
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(x, (x != 0).any(-1))

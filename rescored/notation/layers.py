@@ -23,3 +23,13 @@ def shifted(x: Floats32, by: int) -> Floats32:
     out[:, width : 2 * width] = x
     out[: max(n - by, 0), 2 * width :] = x[by:]
     return out
+
+
+def convolved(what: Floats32, weights: dict[str, Floats32], dilations: tuple[int, ...]) -> Floats32:
+    """What temporal convolutions of these dilations say of rows (n, width): (n, outputs)."""
+    w = weights
+    x = np.clip((what - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
+    for k, dilation in enumerate(dilations):
+        h = np.maximum(normed(x, w, f"norm{k}"), 0.0)
+        x = x + shifted(h, dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
+    return np.asarray(np.maximum(normed(x, w, "norm"), 0.0) @ w["out.weight"] + w["out.bias"])

@@ -19,7 +19,7 @@ from scipy.ndimage import uniform_filter1d
 from ..models import weights_in
 from ..music import Floats, Ints
 from .chords import likely_changes
-from .layers import Floats32, normed, shifted
+from .layers import Floats32, convolved
 
 WEIGHTS = Path(__file__).with_name("measure_net.npz")
 HIDDEN = 96
@@ -49,13 +49,7 @@ def likely_downbeats(what: Floats32) -> Floats32:
 
 def log_odds(what: Floats32) -> Floats32:
     """Those of the network alone."""
-    w = _weights()
-    x = np.clip((what - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
-    for k, dilation in enumerate(DILATIONS):
-        h = np.maximum(normed(x, w, f"norm{k}"), 0.0)
-        x = x + shifted(h, dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
-    y = np.maximum(normed(x, w, "norm"), 0.0) @ w["out.weight"] + w["out.bias"]
-    return np.asarray(y[:, 0])
+    return convolved(what, _weights(), DILATIONS)[:, 0]
 
 
 @lru_cache(maxsize=1)

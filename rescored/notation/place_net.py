@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..models import weights_in
 from ..music import BeatGrid, Floats, Ints, Performance
-from .layers import Floats32, normed, shifted
+from .layers import Floats32, convolved
 from .measures import signatures_at
 from .ticks import PER_QUARTER, beat_ticks
 
@@ -46,12 +46,7 @@ class Laid:
 
 def likely_places(what: Floats32) -> Floats32:
     """Log chance of every place (`PLACES`, the last is the next beat, and none) of onsets as from `hear_places`."""
-    w = _weights()
-    x = np.clip((what - w["mean"]) / w["scale"], -5.0, 5.0) @ w["in.weight"] + w["in.bias"]
-    for k, dilation in enumerate(DILATIONS):
-        h = np.maximum(normed(x, w, f"norm{k}"), 0.0)
-        x = x + shifted(h, dilation) @ w[f"conv{k}.weight"] + w[f"conv{k}.bias"]
-    y = np.maximum(normed(x, w, "norm"), 0.0) @ w["out.weight"] + w["out.bias"]
+    y = convolved(what, _weights(), DILATIONS)
     y = y - y.max(axis=1, keepdims=True)
     return np.asarray(y - np.log(np.exp(y).sum(axis=1, keepdims=True)), dtype=np.float32)
 

@@ -60,6 +60,11 @@ class Sampler:
             more = 8 if sheet.style == "lead" else len(sheet.onset_ql) // long if long else 0
             self.by_metre[group, f"{bar.numerator}/{bar.denominator}"] += [sheet] * more
         self.progressions = [p for p in self.progressions if len(p) > 12]
+        self.studies = [s for m in METRES for s in self.by_metre["study", m]]
+
+    def draw_study(self, random: Random) -> Piece:
+        """A study as it stands."""
+        return textures.as_written(self.studies[int(random.integers(len(self.studies)))], random)
 
     def draw(self, random: Random) -> Piece:
         """A piece of a random kind, or of several, in a random metre."""
@@ -126,6 +131,15 @@ class Sampler:
         if not piece.notes or not piece.bars:
             return None
         return render(piece, random)
+
+
+def held_pieces(sheets: list[Sheet], made: int) -> dict[str, list[Piece]]:
+    """Every other study that is held out, and so many pieces drawn from what is."""
+    unseen = [s for s in sheets if s.style == "study" and held_out(s.name)]
+    sampler = Sampler(sheets, held=True)
+    pieces = {"studies": [textures.as_written(s, np.random.default_rng(k)) for k, s in enumerate(unseen[::2])],
+              "made": [sampler.draw(np.random.default_rng(k)) for k in range(made)]}
+    return {name: [p for p in some if p.notes and p.bars] for name, some in pieces.items()}
 
 
 def _alike(sheet: Sheet, pool: list[Sheet], random: Random) -> Sheet | None:
