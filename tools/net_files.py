@@ -74,7 +74,7 @@ class Convolved(nn.Module):
         self.drop, self.forget = nn.Dropout(drop), nn.Dropout(forget)
 
     def hidden(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """The last layer but one, (batch, n, hidden), of `x` (batch, n, width); `inside` (batch, n): what is no padding."""
+        """The last layer but one, (batch, n, hidden), of `x` (batch, n, width); no padding is `inside` (batch, n)."""
         mask = inside[..., None]
         x = self.enter(self.dropped(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
         for dilation, norm, conv in zip(self.dilations, self.norms, self.convs, strict=True):
