@@ -52,11 +52,11 @@ def test_measures_of_dances_are_known_from_their_beats(beats, first, beat_s):
     notes, beats_s = dance(beats, first, beat_s, np.random.default_rng(0))
     down = (np.arange(len(beats_s)) - first) % beats == 0
     heard = hear_beats(*notes, beats_s)
-    said = log_odds(heard) > 0
-    assert (said == down)[:-1].mean() > 0.95
-    assert first == 0 or not said[0]
+    said = log_odds(heard)[:-1] > 0
+    two_by_two = 0.45 if beats == 2 else 0.95  # which may as well be in four
+    assert not said[~down[:-1]].any() and said[down[:-1]].mean() > two_by_two
     odds = likely_downbeats(heard)[:-1]
-    assert odds[down[:-1]].mean() > 3 > -1 > odds[~down[:-1]].mean()
+    assert odds[down[:-1]].mean() > 1 and odds[~down[:-1]].mean() < -1
 
 
 @pytest.mark.parametrize("semitones", [-12, 12])

@@ -6,6 +6,14 @@ FOLDER of `--data` holds `openewld` and `pop909`. Pieces of `metre_data` are pla
 other keys and manners, and heard in their beats: where these are struck, not quite struck, at another level of the
 metre, or half a beat late for a while. Prints log loss and F of the downbeats of pieces, and of songs on the beats of
 their annotators, that are held out.
+
+What ships came about in three stages, each from the weights of the one before: 12 minutes without songs (`--rate 3e-3
+--seed 3`), 24 (`--workers 2 --seed 4`), both with a pickup's first beat as a downbeat, which review found, and, since
+then, 21 (`--workers 2 --seed 5`), two cores. Of 149 held-out studies, a third of them on misread beats, F of downbeats
+.931; of 68 made-up pieces .929. All songs are in four, and some are annotated a beat or two off (189, 194), so that
+their F, .77, says little; with .04 and more of them learned the search's measures of held-out songs became worse.
+Downbeats that the search finds on true beats, of nine sets of held-out music in the mean, .854 with changes of harmony
+alone, .904 with this; of asap_dev, which nothing was chosen on, .673 and .795.
 """
 
 from __future__ import annotations

@@ -36,10 +36,11 @@ AROUND = 24  # onsets to either side
 FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
-MEASURES = 1.5  # weight of what is heard in beats of downbeats; chosen likewise
+MEASURES = 2.0  # weight of what is heard in beats of downbeats; chosen likewise
 MOST_ODDS = 6.0  # that it has
 FEWEST_NOTES = 8  # fewer that are no percussion say nothing of the metre
-UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -2.0])  # of a given beat on which nothing begins: seldom a downbeat
+TOLD = 0.5  # share of what the network says of downbeats that counts where beats are given
+UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -1.0])  # of a given beat on which nothing begins: seldom a downbeat
 LONGEST_S = 60.0  # of a beat, where beats are given
 SURE = -1e3  # log probability of what the user has ruled out
 NEAR_S = 0.07  # an onset this close to a place that the user points at is meant
@@ -231,7 +232,9 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     """Evidence at given beats, all of which count."""
     k = nearest(evidence.times_s, times)
     struck = np.abs(evidence.times_s[k] - times) < NEAR_S
-    position = np.where(struck[:, None], evidence.position[k], UNHEARD)
+    position = evidence.position[k]
+    position[:, 2] = position[:, 1] + TOLD * (position[:, 2] - position[:, 1])
+    position = np.where(struck[:, None], position, UNHEARD)
     position[:, 0] = SURE
     return Evidence(times, position, evidence.tempo[k])
 
