@@ -37,6 +37,7 @@ FASTER = 2.0  # per octave of the beat's length
 MORE_BEATS = 0.5  # on the log odds of a beat
 LONGER_MEASURES = 0.4  # off those of a downbeat: what fits two beats and four alike is written in four
 MEASURES = 2.0  # weight of what is heard in beats of downbeats; chosen likewise
+BESIDE_DRUMS = 0.5  # the same where a kit plays: nothing that this network learned from has one
 MOST_ODDS = 6.0  # that it has
 FEWEST_NOTES = 8  # fewer that are no percussion say nothing of the metre
 TOLD = 0.5  # share of what the network says of downbeats that counts where beats are given
@@ -72,7 +73,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     )
     reading = read_rhythm(onsets.times_s, onsets.features)
     evidence = _evidence(onsets.times_s, reading)
-    evidence = _with_drums(evidence, hear_drums(performance))
+    drums = hear_drums(performance)
+    evidence = _with_drums(evidence, drums)
     if performance.pulse is not None and settings.sound_weight > 0:
         evidence = _with_sound(evidence, performance.pulse, settings.sound_weight)
     longest = 60.0 / settings.slowest_bpm
@@ -101,7 +103,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
     weights = SearchWeights(irregular=FIRM) if settings.beat_one_s >= 0 else SearchWeights()
 
     def in_beats(path: Path) -> Floats:
-        return _with_measures(evidence, path, performance, pitched)
+        weight = BESIDE_DRUMS if len(drums.times_s) else MEASURES
+        return _with_measures(evidence, path, performance, pitched, weight)
 
     path = search(evidence, metres, shortest, longest, weights, in_beats)
     if own is not None and own.grid is not None and holds(own.grid, replace(evidence, position=in_beats(path)), path):
@@ -239,7 +242,7 @@ def _at_beats(evidence: Evidence, times: Floats) -> Evidence:
     return Evidence(times, position, evidence.tempo[k])
 
 
-def _with_measures(evidence: Evidence, path: Path, performance: Performance, pitched: Ints) -> Floats:
+def _with_measures(evidence: Evidence, path: Path, performance: Performance, pitched: Ints, weight: float) -> Floats:
     """The evidence's `position`, and what the music says in the beats of a path of where measures begin."""
     if len(path.times_s) < 2 or len(pitched) < FEWEST_NOTES:
         return evidence.position
@@ -248,7 +251,7 @@ def _with_measures(evidence: Evidence, path: Path, performance: Performance, pit
         performance.velocities[pitched], path.times_s))
     position = evidence.position.copy()
     struck = path.onset >= 0
-    position[path.onset[struck], 2] += MEASURES * np.clip(odds, -MOST_ODDS, MOST_ODDS)[struck]
+    position[path.onset[struck], 2] += weight * np.clip(odds, -MOST_ODDS, MOST_ODDS)[struck]
     return position
 
 
