@@ -12,8 +12,8 @@ What ships came about in three stages, each from the weights of the one before: 
 then, 21 (`--workers 2 --seed 5`), two cores. Of 149 held-out studies, a third of them on misread beats, F of downbeats
 .931; of 68 made-up pieces .929. All songs are in four, and some are annotated a beat or two off (189, 194), so that
 their F, .77, says little; with .04 and more of them learned the search's measures of held-out songs became worse.
-Downbeats that the search finds on true beats, of nine sets of held-out music in the mean, .854 with changes of harmony
-alone, .904 with this; of asap_dev, which nothing was chosen on, .673 and .795.
+Downbeats that the search finds on true beats, of eight sets of held-out music in the mean, .854 with changes of harmony
+alone, .904 with this; of asap_dev, on which nothing was fitted, .673 and .795.
 """
 
 from __future__ import annotations
