@@ -1,7 +1,11 @@
-"""What the trainers of small networks share: files of weights, which NumPy reads in the package, layers, examples."""
+"""What trainers of small networks share: files of weights, which NumPy reads in the package, layers,
+examples, steps."""
 
 from __future__ import annotations
 
+import argparse
+import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -61,8 +65,8 @@ class Convolved(nn.Module):
     """The network of `notation.layers.convolved`, to be trained."""
 
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor, hidden: int, dilations: tuple[int, ...], outputs: int,
-                 drop: float, forget: float = 0.0) -> None:
-        """`drop`: the share of what is known that is dropped in training; `forget`: of what a layer says."""
+                 drop: nn.Module, forget: float = 0.0) -> None:
+        """`drop`: drops some of what is known in training; `forget`: the share of what a layer says that is dropped."""
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
@@ -71,19 +75,16 @@ class Convolved(nn.Module):
         self.norms, self.convs = convolutions(len(dilations), hidden)
         self.norm = nn.LayerNorm(hidden)
         self.leave = nn.Linear(hidden, outputs)
-        self.drop, self.forget = nn.Dropout(drop), nn.Dropout(forget)
+        self.drop, self.forget = drop, nn.Dropout(forget)
 
     def hidden(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         """The last layer but one, (batch, n, hidden), of `x` (batch, n, width); no padding is `inside` (batch, n)."""
         mask = inside[..., None]
-        x = self.enter(self.dropped(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
+        x = self.enter(self.drop(((x - self.mean) / self.scale).clamp(-5.0, 5.0))) * mask
         for dilation, norm, conv in zip(self.dilations, self.norms, self.convs, strict=True):
             h = torch.relu(norm(x)) * mask
             x = (x + self.forget(conv(shifted(h, dilation)))) * mask
         return torch.relu(self.norm(x))
-
-    def dropped(self, x: torch.Tensor) -> torch.Tensor:
-        return self.drop(x)
 
     def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         """Outputs (batch, n, outputs) of what `hidden` takes."""
@@ -123,3 +124,43 @@ def together(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
 def step_size(most: float, step: int, share: float, warm_up: int = 100) -> float:
     """At a step, after a share of the training: it grows over the first steps, and falls as a cosine does."""
     return float(most * min(1.0, (step + 1) / warm_up) * (0.5 * (1 + np.cos(np.pi * share)) + 1e-3))
+
+
+def arguments(doc: str | None, out: Path, batch: int) -> argparse.ArgumentParser:
+    """The command line of a trainer that says `doc` of itself and writes weights to `out`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with openewld and pop909")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for scores and songs once they are read")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that perform")
+    parser.add_argument("--batch", type=int, default=batch, help="stretches a step")
+    parser.add_argument("--rate", type=float, default=2e-3, help="step size")
+    parser.add_argument("--resume", type=Path, help="weights to go on from")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=out)
+    return parser
+
+
+def learn(net: nn.Module, loss_of_next: Callable[[], torch.Tensor], show: Callable[[], object], rate: float,
+          minutes: float, weight_decay: float, show_s: float, follow: Callable[[], object] = lambda: None) -> None:
+    """Steps for so many minutes; what `show` keeps and says is printed now and then. `follow` is called each step."""
+    adam = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=weight_decay)
+    began, shown, running = time.time(), time.time(), []
+    for step in itertools.count():
+        share = (time.time() - began) / (60 * minutes)
+        if share >= 1.0:
+            break
+        for group in adam.param_groups:
+            group["lr"] = step_size(rate, step, share)
+        loss = loss_of_next()
+        adam.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        adam.step()
+        follow()
+        running.append(loss.detach())
+        if time.time() - shown > show_s:
+            shown = time.time()
+            loss_now = torch.stack(running[-100:]).mean()
+            print(f"{shown - began:.0f} s, {step} steps, loss {loss_now:.4f}; {show()}", flush=True)
+    print(show())

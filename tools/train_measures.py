@@ -18,11 +18,8 @@ alone, .904 with this; of asap_dev, on which nothing was fitted, .673 and .795.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +28,7 @@ from metre_data.readings import grid_of, level
 from metre_data.sampling import Sampler, Song, held_pieces
 from metre_data.simulate import render
 from metre_data.textures import Piece
-from net_files import IGNORED, Convolved, Example, load, step_size, stretches, together
+from net_files import IGNORED, Convolved, Example, arguments, learn, load, stretches, together
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
@@ -105,16 +102,19 @@ class Readings(IterableDataset):  # type: ignore[type-arg]
         return stretches(self.draw, self.seed, CHUNK)
 
 
+class Throughout(nn.Dropout1d):
+    """Drops some of what is known for a whole stretch (batch, m, WIDTH)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
 class Net(Convolved):
     """The network of `measure_net`, to be trained; aside it learns how long measures are."""
 
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
-        super().__init__(mean, scale, HIDDEN, DILATIONS, 1, DROP, FORGET)
+        super().__init__(mean, scale, HIDDEN, DILATIONS, 1, Throughout(DROP), FORGET)
         self.aside = nn.Linear(HIDDEN, LENGTHS)
-
-    def dropped(self, x: torch.Tensor) -> torch.Tensor:
-        """Some of what is known is not known of a whole stretch."""
-        return F.dropout1d(x.transpose(1, 2), DROP, self.training).transpose(1, 2)
 
 
 def log_loss(odds: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -138,17 +138,7 @@ def right(net: Net, held: list[Example]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with openewld and pop909")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the scores and songs once they are read")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that perform")
-    parser.add_argument("--batch", type=int, default=32, help="stretches a step")
-    parser.add_argument("--rate", type=float, default=2e-3, help="step size")
-    parser.add_argument("--resume", type=Path, help="weights to go on from")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
-    args = parser.parse_args()
+    args = arguments(__doc__, WEIGHTS, batch=32).parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     sheets, songs = prepare(args)
@@ -163,36 +153,23 @@ def main() -> None:
     if args.resume:
         load(args.resume, net.mean, net.scale, net.layers())
     kept = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(STEADY))
-    adam = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.02)
     counts = {name: len(v) for name, v in held.items()}
     print(counts, sum(p.numel() for p in net.parameters()), "weights", flush=True)
-    began, shown, running = time.time(), time.time(), []
-    for step in itertools.count():
-        share = (time.time() - began) / (60 * args.minutes)
-        if share >= 1.0:
-            break
-        for group in adam.param_groups:
-            group["lr"] = step_size(args.rate, step, share)
+
+    def loss_of_next() -> torch.Tensor:
         x, y = next(stream)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = net.hidden(x, (x != 0).any(-1))
             odds, of_lengths = net.leave(hidden)[..., 0], net.aside(hidden)
         aside = F.cross_entropy(of_lengths.float().flatten(0, 1), y[..., 1].flatten(), ignore_index=IGNORED)
-        loss = log_loss(odds.float(), y[..., 0]) + ASIDE * aside
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        adam.step()
-        kept.update_parameters(net)
-        running.append(loss.detach())
-        if time.time() - shown > 120:
-            shown = time.time()
-            rights = {name: right(kept.module, v) for name, v in held.items()}
-            loss_now = torch.stack(running[-100:]).mean()
-            print(f"{shown - began:.0f} s, {step} steps, loss {loss_now:.4f}; loss, F {rights}", flush=True)
-            kept.module.export(args.out)
-    print({name: right(kept.module, v) for name, v in held.items()})
-    kept.module.export(args.out)
+        return log_loss(odds.float(), y[..., 0]) + ASIDE * aside
+
+    def show() -> dict[str, tuple[float, float]]:
+        kept.module.export(args.out)
+        return {name: right(kept.module, v) for name, v in held.items()}
+
+    learn(net, loss_of_next, show, args.rate, args.minutes, weight_decay=0.02, show_s=120.0,
+          follow=lambda: kept.update_parameters(net))
 
 
 if __name__ == "__main__":

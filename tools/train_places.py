@@ -14,11 +14,7 @@ read on the true beats, .96 came out where they are written even before that hou
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,7 +24,7 @@ from metre_data.sampling import Sampler, held_pieces
 from metre_data.simulate import render
 from metre_data.studies import read_studies
 from metre_data.textures import Piece
-from net_files import IGNORED, Convolved, Example, load, step_size, stretches, together
+from net_files import IGNORED, Convolved, Example, arguments, learn, load, stretches, together
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
@@ -94,7 +90,7 @@ class Net(Convolved):
     """The network of `place_net`, to be trained."""
 
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
-        super().__init__(mean, scale, HIDDEN, DILATIONS, NONE + 1, DROP)
+        super().__init__(mean, scale, HIDDEN, DILATIONS, NONE + 1, nn.Dropout(DROP))
 
 
 def right(net: Net, held: list[Example]) -> float:
@@ -111,17 +107,7 @@ def right(net: Net, held: list[Example]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with openewld")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the scores once they are read")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that perform")
-    parser.add_argument("--batch", type=int, default=16, help="stretches a step")
-    parser.add_argument("--rate", type=float, default=2e-3, help="step size")
-    parser.add_argument("--resume", type=Path, help="weights to go on from")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
-    args = parser.parse_args()
+    args = arguments(__doc__, WEIGHTS, batch=16).parse_args()
     torch.manual_seed(args.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1)
@@ -135,32 +121,19 @@ def main() -> None:
     net = Net(inside.mean(0), inside.std(0) + 0.05).to(device)
     if args.resume:
         load(args.resume, net.mean, net.scale, net.layers())
-    adam = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.01)
     print({name: len(v) for name, v in held.items()}, sum(p.numel() for p in net.parameters()), "weights", flush=True)
-    began, shown, running = time.time(), time.time(), []
-    for step in itertools.count():
-        share = (time.time() - began) / (60 * args.minutes)
-        if share >= 1.0:
-            break
-        for group in adam.param_groups:
-            group["lr"] = step_size(args.rate, step, share)
+
+    def loss_of_next() -> torch.Tensor:
         x, y = (part.to(device) for part in next(stream))
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(x, (x != 0).any(-1))
-        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), ignore_index=IGNORED)
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        adam.step()
-        running.append(loss.detach())
-        if time.time() - shown > 60:
-            shown = time.time()
-            rights = {name: round(right(net, v), 4) for name, v in held.items()}
-            loss_now = torch.stack(running[-100:]).mean()
-            print(f"{shown - began:.0f} s, {step} steps, loss {loss_now:.4f}; right {rights}", flush=True)
-            net.export(args.out)
-    print({name: round(right(net, v), 4) for name, v in held.items()})
-    net.export(args.out)
+        return F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), ignore_index=IGNORED)
+
+    def show() -> dict[str, float]:
+        net.export(args.out)
+        return {name: round(right(net, v), 4) for name, v in held.items()}
+
+    learn(net, loss_of_next, show, args.rate, args.minutes, weight_decay=0.01, show_s=60.0)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ..stage import Report, silent, stage
 from .beat_search import ALL_METRES, BEATS, COMPOUND, Evidence, Path, SearchWeights, nearest, read_as, search
 from .drum_beats import NEAR_S as STROKE_S
 from .drum_beats import DrumBeats, hear_drums
-from .measure_net import hear_beats, likely_downbeats
+from .measure_net import EARLY_S, hear_beats, likely_downbeats
 from .own_beats import Own, holds, own_metre, says_nothing, with_keys
 from .rhythm_features import hear_onsets
 from .rhythm_net import METRES, PERIODS_S, Reading, read_rhythm
@@ -50,7 +50,6 @@ FIRM = 100.0  # cost of an irregular measure where the user has said where one b
 LATE_S = 60.0  # no place that the user points at is later than this after the last note
 COUNTED = np.array([0.5, 1.0, 2.0, 3.0, 4.0])  # quarters of a beat, or of a measure in one
 UNLIKE = 0.05  # share by which a beat is no such number
-COVERED_S = 0.03  # notes this early still belong to the first beat
 
 
 @stage(version=21)
@@ -309,7 +308,7 @@ def _grid(path: Path, confidence: Floats, first_s: float, last_s: float) -> Beat
     """Beats from the first onset to beyond the last one, numbered in measures."""
     times, metre, place, sure = (x.tolist() for x in (path.times_s, path.metre, path.place, confidence))
     step = max(times[1] - times[0], 0.05)
-    while times[0] > first_s + COVERED_S:
+    while times[0] > first_s + EARLY_S:
         times.insert(0, times[0] - step)
         metre.insert(0, metre[0])
         place.insert(0, (place[0] - 1) % int(BEATS[metre[0]]))
