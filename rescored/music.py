@@ -461,6 +461,16 @@ class Edited:
 # ---------------------------------------------------------------- the map between the two
 
 
+@dataclass(frozen=True)
+class MetreChoice:
+    """A way to count a performance: the time signature of most of its measures, beats a minute, and whether it is the
+    one that is found."""
+
+    time_signature: str
+    bpm: float
+    found: bool
+
+
 @dataclass(frozen=True, eq=False)
 class BeatGrid:
     """Beats: times, places in the score, and the metre. Maps seconds <-> quarter lengths.

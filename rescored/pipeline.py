@@ -29,6 +29,7 @@ from .music import (
     BeatGrid,
     Edit,
     Edited,
+    MetreChoice,
     Performance,
     Recording,
     Score,
@@ -41,6 +42,7 @@ from .notation.chords import find_chords
 from .notation.hands import split_hands
 from .notation.lead import wants_lead_sheet, write_lead_sheet
 from .notation.metre import find_metre
+from .notation.metre_choices import taken, unasked, weigh_metres
 from .notation.quantise import quantise
 from .notation.score import write_score
 from .notation.spelling import spell
@@ -146,6 +148,13 @@ def notate(
     """
     grid = run(find_metre, performance, settings=settings.metre)
     return grid, notate_on(grid, performance, settings, run, title=title, edited=edited)
+
+
+def metre_choices(performance: Performance, settings: Settings, run: Runner) -> list[tuple[MetreChoice, Settings]]:
+    """Ways to count what was heard, likeliest first, and settings by which `notate` writes it so; none where a MIDI
+    file's own beats hold."""
+    choices = run(weigh_metres, performance, settings=unasked(settings.metre))
+    return [(choice, replace(settings, metre=taken(settings.metre, choice))) for choice in choices]
 
 
 def notate_on(

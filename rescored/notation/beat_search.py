@@ -67,7 +67,7 @@ class Path:
     metre: Ints  # index into ALL_METRES
     place: Ints  # in the measure, 0 = downbeat
     onset: Ints  # index of the onset on the beat, -1 = silent
-    score: float
+    score: float  # in nats, against the likeliest metre and beat length at every onset
 
 
 def search(
@@ -90,7 +90,8 @@ def search(
     ])
     position = np.ascontiguousarray(evidence.position, dtype=np.float64)
     tempo = np.ascontiguousarray(read_as(evidence.tempo, metres))
-    tempo -= tempo.max(axis=(1, 2), keepdims=True)  # the likeliest costs nothing
+    likeliest = tempo.max(axis=(1, 2))
+    tempo -= likeliest[:, None, None]  # costs nothing, or beats would end where none of these metres is likely
     times = evidence.times_s
     source, count = _steps(times, position, tempo, shortest_s, longest_s, par)
     division = _divisions(times, source, count, par)
@@ -98,7 +99,10 @@ def search(
     def best(position: Floats) -> Path:
         state, step, score = _viterbi(times, position, tempo, states, source, count, division, par)
         path = _unfold(times, states, state, step, source, count, score)
-        return replace(path, metre=chosen[path.metre])
+        beat = path.onset[path.onset >= 0]
+        unlikely = (evidence.tempo.max(axis=(1, 2)) - likeliest)[beat[1:]]
+        score = path.score - w.tempo * float(np.diff(times[beat]) @ unlikely)
+        return replace(path, metre=chosen[path.metre], score=score)
 
     path = best(position)
     return best(np.ascontiguousarray(revised(path), dtype=np.float64)) if revised else path
