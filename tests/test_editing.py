@@ -150,6 +150,26 @@ def test_in_six_eight_without_hearing_again(server: Server, page: Any) -> None:
     page.locator("#rs-tuning button.label-wrap", has_text="Fine tuning").click()
 
 
+def test_another_way_to_count_is_one_press_away(page: Any) -> None:
+    made = edits(page)
+    choices = page.locator(".rs-metres button")
+    assert not choices.first.is_visible()  # the file's own beats hold
+    page.locator("[data-setting='metre.file_beats']").select_option("never")
+    choices.first.wait_for()
+    until(page, SAVED)
+    other = choices.nth(1)
+    signature = other.inner_text().split()[0]
+    other.click()
+    page.locator(".rs-facts dd", has_text=re.compile(f"^{signature}")).wait_for()
+    expect(other).to_have_attribute("aria-pressed", "true")
+    expect(choices.first).to_have_attribute("aria-pressed", "false")
+    for _ in (signature, "never"):
+        page.locator(".rs-rail [aria-label^='Undo']").click()
+        until(page, SAVED)
+    expect(page.locator(".rs-facts dd", has_text="6/8")).to_be_visible()
+    assert edits(page) == made
+
+
 def test_a_number_out_of_range_is_brought_into_it_and_none_changes_nothing(page: Any) -> None:
     field = page.locator("[data-setting='score.transpose']")
     for given, taken in (("99", "24"), ("", "24"), ("-1.2", "-1"), ("0", "0")):

@@ -157,6 +157,26 @@ def test_who_may_change_what(jobs: Jobs, job: str, client: TestClient, tmp_path:
     assert client.get(f"/jobs/{example}/changes").json()["revision"] == 0
 
 
+def test_another_way_to_count_is_offered_and_taken(jobs: Jobs, job: str, client: TestClient) -> None:
+    assert client.get(f"/jobs/{job}/metres").json() == []  # the file's own beats hold
+    free = {"metre.file_beats": "never"}
+
+    def change(revision: int, settings: dict[str, Any]) -> Any:
+        body = {"revision": revision, "edits": [], "settings": settings, "page": 1, "layout": "score"}
+        return client.post(f"/jobs/{job}/changes", json=body).json()
+
+    found = change(0, free)["song"]["time_signatures"][0]
+    choices = client.get(f"/jobs/{job}/metres").json()
+    assert [c["found"] for c in choices] == [True] + [False] * (len(choices) - 1)
+    assert choices[0]["time_signature"] == f"{found['numerator']}/{found['denominator']}"
+    other = next(c for c in choices if c["time_signature"] != choices[0]["time_signature"])
+    taken = change(1, {**free, **other["settings"]})["song"]["time_signatures"]
+    assert {f"{t['numerator']}/{t['denominator']}" for t in taken if t["measure"] > 0} == {other["time_signature"]}
+    assert client.get(f"/jobs/{job}/metres").json() == choices
+    assert change(2, {**free, **choices[0]["settings"]})["song"]["time_signatures"][0] == found
+    assert client.get(f"/jobs/{'A' * 24}/metres").status_code == 404
+
+
 def test_parts_and_lead_sheet_are_those_of_the_score_as_it_stands(jobs: Jobs, job: str, client: TestClient) -> None:
     def parts() -> list[str]:
         answer = client.get(f"/media/{job}/song.parts.zip")

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ..output.engraving import Engraving
 from ..output.files import save
 from ..output.ids import measure_id
 from ..output.musicxml import to_musicxml
-from ..pipeline import renotate, saved_settings
+from ..pipeline import metre_choices, renotate, saved_settings
 from ..settings import Settings, Value
 from ..stage import Runner
 from ..store import Store
@@ -37,6 +37,7 @@ from .jobs import BaseJobs
 from .shelf import LAYOUTS, SONG
 from .work import played
 
+CHOOSES = ("metre.time_signature", "metre.tempo_factor", "metre.slowest_bpm", "metre.fastest_bpm")  # a metre
 OF_NOTATION = ("metre", "quantise", "hands", "voices", "spelling", "score")  # sections that may be changed here
 OPEN = 6  # transcriptions that stay in memory
 AT_ONCE = 2  # are written at the same time
@@ -77,6 +78,7 @@ class _Piece:
     changes: Changes
     now: Transcription
     results: _Recent
+    weighed: _Recent = field(default_factory=_Recent)  # metres, while the score changes
     engravings: dict[str, Engraving] = field(default_factory=dict)
 
     @cached_property
@@ -141,6 +143,16 @@ class Renotator:
             page = min(max(page, 1), engraving.pages)
             return {"revision": piece.changes.revision, "song": shown(piece.now), "score": piece.index(layout),
                     "page": page, "svg": engraving.svg(page)}
+
+    def metres(self, job: str) -> list[dict[str, Any]]:
+        """Ways to count it, the one that is found first, each with the settings that choose it."""
+        with self._open(job) as piece:
+            now, weighed = piece.now, piece.weighed
+        settings = saved_settings(now)
+        with self._slots:  # an edit need not wait for this
+            choices = metre_choices(now.heard or now.performance, settings, Runner(weighed))
+        return [{**asdict(choice), "settings": {name: chosen.as_dict()[name] for name in CHOOSES}}
+                for choice, chosen in choices]
 
     def make(self, job: str, path: str) -> Path:
         """A file of a changed transcription, when it is first asked for; raises FileNotFoundError if there is none."""

@@ -20,7 +20,8 @@ MAX_BYTES = 8 * 2**20  # of a request
 def add_routes(
     app: FastAPI, renotator: Renotator, found: Callable[[str, Request], None], protected: Callable[[str], bool]
 ) -> None:
-    """GET and POST `/jobs/{job}/changes`, POST `/jobs/{job}/sound`; `protected` jobs are everybody's to read only."""
+    """GET and POST `/jobs/{job}/changes`, GET `/jobs/{job}/metres`, POST `/jobs/{job}/sound`; `protected` jobs are
+    everybody's to read only."""
 
     def answer(act: Callable[[], Any]) -> JSONResponse:
         try:
@@ -53,6 +54,11 @@ def add_routes(
             return JSONResponse({"problem": "This is no change.", "remedy": "Reload the page."}, 400)
         return await run_in_threadpool(answer, lambda: renotator.change(
             job, revision, edits_from_json(edits), settings, layout=layout, page=page))
+
+    @app.get("/jobs/{job}/metres")
+    def metres(job: str, request: Request) -> JSONResponse:
+        found(job, request)
+        return answer(lambda: renotator.metres(job))
 
     @app.post("/jobs/{job}/sound")
     def sound(job: str, request: Request) -> JSONResponse:

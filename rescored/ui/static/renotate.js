@@ -4,6 +4,7 @@
 import { h, iconButton, write } from "./dom.js";
 import { edit } from "./edits.js";
 import { chosen, nameOf } from "./actions.js";
+import { metreChoices } from "./metre_choices.js";
 import { on, session } from "./session.js";
 import { player } from "./player.js";
 
@@ -32,7 +33,7 @@ export function mountRenotate({ element, controls, bundles }) {
   for (const [title, names] of FIRST) {
     const own = names.filter((name) => byName.has(name));
     if (!own.length) continue;
-    element.append(h("h4", {}, title), ...own.map(draw));
+    element.append(h("h4", {}, title), ...(own.includes("metre.time_signature") ? [counted()] : []), ...own.map(draw));
     for (const name of own) first.add(name);
   }
   const rest = controls.filter(({ name }) => !first.has(name));
@@ -46,6 +47,11 @@ export function mountRenotate({ element, controls, bundles }) {
     const row = field(LABELS[name] || control.label, (hand[name] || plain)(control), control.help);
     if (/[.]file_/.test(name)) shows.push(() => { row.hidden = session.song.content.source.kind !== "midi"; });
     if (name === "hands.fixed_pitch") shows.push((settings) => { row.hidden = settings["hands.split"] !== "fixed"; });
+    return row;
+  }
+
+  function counted() {
+    const row = field("Counted in", metreChoices(element, () => row), "Other metres and tempi that are nearly as likely");
     return row;
   }
 

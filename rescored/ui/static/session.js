@@ -2,8 +2,8 @@
 //
 // Events: "open" (another job), "snapshot" (how it stands), "tracks", "notes", "score", "files",
 // "select" (notes: {id, ids, from}), "gone", "edit" (edits.js), "written" (anew, after a change), "doubtful" (how
-// many measures are left to check), "reveal" ({number}: a measure that is to be shown). The server's stream of
-// snapshots says what can be fetched already, and reconnects by itself.
+// many measures are left to check), "reveal" ({number}: a measure that is to be shown), "room" (one of the workshop's,
+// by its id, is wanted). The server's stream of snapshots says what can be fetched already, and reconnects by itself.
 
 const bus = new EventTarget();
 let stream = null;

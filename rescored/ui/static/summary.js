@@ -2,7 +2,7 @@
 // the page says while there is nothing to show yet.
 
 import { h, clock } from "./dom.js";
-import { on, session } from "./session.js";
+import { emit, on, session } from "./session.js";
 
 const MAJOR = ["C♭", "G♭", "D♭", "A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯"];
 const MINOR = ["A♭", "E♭", "B♭", "F", "C", "G", "D", "A", "E", "B", "F♯", "C♯", "G♯", "D♯", "A♯"];
@@ -24,6 +24,8 @@ export function mount({ element }) {
       "see every note over time, and read it as a score that you can print or open in your notation program."));
   element.append(welcome, line);
 
+  const otherwise = h("button", { type: "button", class: "rs-otherwise", title: "Other ways to count it",
+    onclick: () => emit("room", "notation") }, "or …");
   const fact = (name, ...value) => value[0] && facts.append(h("div", {}, h("dt", {}, name), h("dd", {}, ...value)));
 
   function show() {
@@ -37,7 +39,7 @@ export function mount({ element }) {
     const content = song?.content || {};
     if (content.keys) fact("Key", list(content.keys.map(keyName)));
     const byFile = content.grid?.stated && h("span", { class: "rs-key" }, " (the file's)");
-    if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)), byFile || "");
+    if (content.time_signatures) fact("Metre", list(content.time_signatures.map((t) => `${t.numerator}/${t.denominator}`)), byFile || (content.score ? otherwise : ""));
     const tempo = content.tempi?.[0];
     if (tempo) fact("Tempo", `${content.tempi.length > 1 ? "from " : ""}${Math.round(tempo.bpm)} BPM`);
     const measures = content.score?.measures || song?.measures || []; // before there is a score, those that the beats make

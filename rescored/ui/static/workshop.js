@@ -61,6 +61,10 @@ export function mount({ element, props, trigger }) {
     told = text;
   });
   on("open", () => { told = ""; });
+  on("room", (id) => {
+    open(id);
+    box.scrollIntoView({ block: "nearest" });
+  });
   for (const name of ["edit", "snapshot", "notes", "open"]) on(name, show);
   show();
 }

@@ -1,0 +1,69 @@
+// Owns the ways to count a transcription that are nearly as likely as the one that was found; a press takes one.
+// They are asked for when they are first seen, and again when the user has said something that bears on them.
+
+import { h, write } from "./dom.js";
+import { edit } from "./edits.js";
+import { on, session } from "./session.js";
+
+const BEARING = ["metre.file_beats", "metre.beat_one_s", "metre.taps_s", "metre.sound_weight"];
+const HALF = "\uECA3", QUARTER = "\uECA5", DOT = "\uECB7"; // in the music font (SMuFL)
+
+// What lasts a beat in a time signature.
+function beatOf(signature) {
+  const [count, unit] = signature.split("/").map(Number);
+  return unit >= 8 && count % 3 === 0 ? QUARTER + DOT : unit === 2 ? HALF : QUARTER;
+}
+
+// `room`: where it is seen; `row()`: what is hidden while there is no choice.
+export function metreChoices(room, row) {
+  const said = h("span", { class: "rs-said", role: "status" }, "listening …");
+  const box = h("div", { class: "rs-metres" }, said);
+  let seen = false, asked = "", buttons = [];
+
+  async function ask() {
+    if (!seen || !edit.possible || edit.saving) return;
+    const wanted = JSON.stringify([session.job, ...BEARING.map((name) => edit.settings[name])]);
+    if (wanted === asked) return;
+    asked = wanted;
+    tell([]);
+    write(said, "listening …");
+    const answer = await fetch(new URL(`jobs/${session.job}/metres`, document.baseURI)).catch(() => null);
+    if (wanted !== asked) return; // it is about another one by now
+    if (!answer?.ok) asked = "";
+    write(said, answer?.ok ? "" : "could not be asked");
+    tell(answer?.ok ? await answer.json() : []);
+    row().hidden = Boolean(answer?.ok) && buttons.length < 2;
+  }
+
+  function tell(choices) {
+    buttons = choices.map(({ time_signature, bpm, found, settings }) => ({ settings,
+      button: h("button", { type: "button", class: "rs-choice", title: found ? "As it was found" : "Count it so",
+        onclick: () => edit.set(settings) },
+      `${time_signature} `, h("span", { class: "rs-music" }, beatOf(time_signature)), ` ${Math.round(bpm)}`) }));
+    box.replaceChildren(...buttons.map(({ button }) => button), said);
+    press();
+  }
+
+  function press() {
+    for (const { settings, button } of buttons) {
+      button.setAttribute("aria-pressed", Object.entries(settings).every(([name, value]) => edit.settings[name] === value));
+    }
+  }
+
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    seen = isIntersecting;
+    ask();
+  }).observe(room);
+  for (const name of ["edit", "written", "snapshot", "notes"]) {
+    on(name, () => {
+      press();
+      ask();
+    });
+  }
+  on("open", () => {
+    asked = "";
+    row().hidden = false;
+    tell([]);
+  });
+  return box;
+}
