@@ -463,10 +463,10 @@ class Edited:
 
 @dataclass(frozen=True)
 class MetreChoice:
-    """A way to count a performance: the time signature of most of its measures, beats a minute, and whether it is the
-    one that is found."""
+    """A way to count a performance: its time signatures as they first come, beats a minute, and whether it is the one
+    that is found, which alone may have more than one."""
 
-    time_signature: str
+    time_signatures: tuple[str, ...]
     bpm: float
     found: bool
 

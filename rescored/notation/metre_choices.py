@@ -37,7 +37,7 @@ def taken(settings: MetreSettings, choice: MetreChoice) -> MetreSettings:
     free = unasked(settings)
     if choice.found:
         return free
-    return replace(free, time_signature=choice.time_signature, slowest_bpm=round(choice.bpm / ROOM, 1),
+    return replace(free, time_signature=choice.time_signatures[0], slowest_bpm=round(choice.bpm / ROOM, 1),
                    fastest_bpm=round(choice.bpm * ROOM, 1))
 
 
@@ -68,8 +68,8 @@ def weigh_metres(
         paths += [search(told, (metre,), a, b, weights) for a, b in ranges if b > 1.15 * a]
     choices: list[MetreChoice] = []
     for path in [found, *sorted((p for p in paths if len(p.times_s) > 1), key=lambda p: -p.score)]:
-        choice = MetreChoice(
-            ALL_METRES[np.bincount(path.metre).argmax()], round(60.0 / _step_s(path), 1), found=path is found)
+        signatures = tuple(dict.fromkeys(ALL_METRES[m] for m in path.metre.tolist()))
+        choice = MetreChoice(signatures, round(60.0 / _step_s(path), 1), found=path is found)
         if len(choices) < MOST and not any(_alike(choice, other) for other in choices):
             choices.append(choice)
     return tuple(choices)
@@ -80,5 +80,5 @@ def _step_s(path: Path) -> float:
 
 
 def _alike(one: MetreChoice, other: MetreChoice) -> bool:
-    return (one.time_signature == other.time_signature
+    return (one.time_signatures == other.time_signatures
             and abs(np.log2(one.bpm / other.bpm)) <= ALIKE_OCTAVES)

@@ -36,10 +36,10 @@ export function metreChoices(room, row) {
   }
 
   function tell(choices) {
-    buttons = choices.map(({ time_signature, bpm, found, settings }) => ({ settings,
+    buttons = choices.map(({ time_signatures, bpm, found, settings }) => ({ settings,
       button: h("button", { type: "button", class: "rs-choice", title: found ? "As it was found" : "Count it so",
         onclick: () => edit.set(settings) },
-      `${time_signature} `, h("span", { class: "rs-music" }, beatOf(time_signature)), ` ${Math.round(bpm)}`) }));
+      `${time_signatures.join(", ")} `, h("span", { class: "rs-music" }, beatOf(time_signatures[0])), ` ${Math.round(bpm)}`) }));
     box.replaceChildren(...buttons.map(({ button }) => button), said);
     press();
   }
