@@ -23,6 +23,7 @@ NEXT = 1.6  # how much the speed may change from note to note
 LINGERS = 2.2  # how much longer the last note of a mordent or turn is
 AROUND_S, AS_FAST, RUN = 1.2, 1.5, 3  # notes as fast as this within this time make it a run
 GRACE_S, GRACE_BEATS = 0.095, 0.2  # a grace note comes no earlier than this before its note
+GRACE_LASTS = 0.5  # of the length of its note, at most; what is longer is a chord that was not struck at once
 GRACES = 3  # most in a row
 ALONE = 2.0  # times this gap the gap before must be
 ROLL_S = (0.10, 0.15)  # from note to note of a rolled chord, at most; ... of one whose keys are held
@@ -187,7 +188,8 @@ def _host(graces: list[Note], following: list[Note], within_s: float) -> Note | 
         return None
     host = min(near, key=lambda h: (abs(h.pitch - graces[0].pitch), h.pitch))
     gap = host.onset_s - graces[0].onset_s
-    brief = all(n.offset_s - n.onset_s < gap + 0.09 for n in graces)
+    longest = min(gap + 0.09, GRACE_LASTS * (host.offset_s - host.onset_s))
+    brief = all(n.offset_s - n.onset_s < longest for n in graces)
     fits = FASTEST_S < gap <= within_s and brief and host.offset_s - host.onset_s > 1.5 * gap
     return host if fits and all(n.pitch != host.pitch for n in graces) else None
 

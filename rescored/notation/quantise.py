@@ -37,7 +37,7 @@ from .ticks import PER_QUARTER, beat_ticks, to_ql
 BINARY, TERNARY, OTHER, MIXED = 0, 1, 2, 3
 EARLY_S = 0.04  # notes this much before a beat may still belong to it
 GRACE_S = 0.12  # a note this close before another on its slot is an ornament if it is let go by then
-GRACE_SEMITONES = 12  # ... and lies this near; what is farther is a chord that was not struck quite at once
+GRACE_SEMITONES = 2  # ... and lies this near; what is farther is a chord that was not struck quite at once
 SHORTEST_S = 0.035  # a slot
 UNREACHABLE = -1e9
 MACHINE_S, MACHINE_ONSETS = 0.005, 4  # so near their slots lie so many onsets only if a program plays
@@ -73,7 +73,7 @@ CROSSED = {  # three against two, three against four: which slots are struck, an
 }
 
 
-@stage(version=9)
+@stage(version=10)
 def quantise(
     performance: Performance, grid: BeatGrid, *, settings: QuantiseSettings, report: Report = silent
 ) -> Placed:
