@@ -170,6 +170,28 @@ def test_another_way_to_count_is_one_press_away(page: Any) -> None:
     assert edits(page) == made
 
 
+def test_all_bar_lines_move_by_a_beat(page: Any) -> None:
+    downbeats = """import('./workbench/session.js').then(({ session }) =>
+        session.song.beats.filter(({ beat, measure }) => beat === 1 && measure > 0).map(({ time_s }) => time_s))"""
+    page.locator("[data-setting='metre.time_signature']").select_option("4/4")
+    until(page, SAVED)
+    before = page.evaluate(downbeats)
+    step_s = (before[2] - before[1]) / 4
+    page.get_by_role("button", name="All bar lines one beat later").click()
+    until(page, SAVED)
+    after = page.evaluate(downbeats)
+    inner = [t for t in after if before[1] < t < before[-1]]
+    assert len(inner) >= len(before) - 3
+    assert all(min(abs(t - step_s - known) for known in before) < 0.05 for t in inner)
+    page.get_by_role("button", name="All bar lines one beat earlier").click()
+    until(page, SAVED)
+    assert page.evaluate(downbeats)[1:-1] == pytest.approx(before[1:-1], abs=0.05)
+    for _ in ("earlier", "later", "4/4"):
+        page.locator(".rs-rail [aria-label^='Undo']").click()
+        until(page, SAVED)
+    expect(page.locator(".rs-facts dd", has_text="6/8")).to_be_visible()
+
+
 def test_a_number_out_of_range_is_brought_into_it_and_none_changes_nothing(page: Any) -> None:
     field = page.locator("[data-setting='score.transpose']")
     for given, taken in (("99", "24"), ("", "24"), ("-1.2", "-1"), ("0", "0")):

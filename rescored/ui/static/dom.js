@@ -17,6 +17,8 @@ const PATHS = {
   pause: "M6 4h4v16H6zM14 4h4v16h-4z",
   start: "M6 5h2v14H6zM20 5v14L9 12z",
   loop: "M7 7h9V3l6 6-6 6v-4H9v4H5V9a2 2 0 0 1 2-2zM17 17H8v4l-6-6 6-6v4h7V9h4v6a2 2 0 0 1-2 2z",
+  earlier: "M15.500 5 8 12l7.500 7z",
+  later: "M8.500 5 16 12l-7.500 7z",
   minus: "M5 11h14v2H5z",
   plus: "M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z",
   fit: "M3 5h2v14H3zM19 5h2v14h-2zM7 12l4-4v3h2V8l4 4-4 4v-3h-2v3z",

@@ -119,12 +119,23 @@ export function mountRenotate({ element, controls, bundles }) {
         .sort((one, other) => Math.abs(one.onset_s - player.time_s) - Math.abs(other.onset_s - player.time_s))[0];
       edit.set({ [name]: Number((near?.onset_s ?? player.time_s).toFixed(3)) });
     } }, "Beat one is here");
+    const moved = [[-1, "earlier"], [1, "later"]].map(([by, way]) => iconButton(way, `All bar lines one beat ${way}`,
+      () => edit.set({ [name]: Number(beatBeside(by).toFixed(3)) })));
     shows.push((settings) => {
       const at_s = settings[name];
       write(said, at_s >= 0 ? `at ${at_s.toFixed(2)} s` : "found");
       clear.hidden = at_s < 0;
+      for (const button of moved) button.disabled = edit.saving; // the next press counts from where they will be
     });
-    return h("div", { class: "rs-row" }, here, said, clear);
+    return h("div", { class: "rs-row" }, here, ...moved, said, clear);
+  }
+
+  // When the beat sounds that is so many beats after the begin of the measure that is played now.
+  function beatBeside(by) {
+    const { beats } = session.song, playing = beats.indexOf(session.song.beatAt(player.time_s));
+    const begins = beats.map((beat, i) => i).filter((i) => beats[i].beat === 1 && beats[i + by]);
+    const at = begins.findLast((i) => i <= playing) ?? begins[0] ?? 0;
+    return (beats[at + by] || beats[at]).time_s;
   }
 
   // Tapping along with the music, by this button or the key T.
