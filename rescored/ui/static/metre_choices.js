@@ -14,6 +14,9 @@ function beatOf(signature) {
   return unit >= 8 && count % 3 === 0 ? QUARTER + DOT : unit === 2 ? HALF : QUARTER;
 }
 
+// Tempi differ a little where the user has said more since.
+const alike = (one, other) => one === other || (typeof other === "number" && Math.abs(Math.log2(one / other)) < 0.15);
+
 // `room`: where it is seen; `row()`: what is hidden while there is no choice.
 export function metreChoices(room, row) {
   const said = h("span", { class: "rs-said", role: "status" }, "listening …");
@@ -25,8 +28,7 @@ export function metreChoices(room, row) {
     const wanted = JSON.stringify([session.job, ...BEARING.map((name) => edit.settings[name])]);
     if (wanted === asked) return;
     asked = wanted;
-    tell([]);
-    write(said, "listening …");
+    write(said, buttons.length ? "" : "listening …"); // those of before stay until there are others
     const answer = await fetch(new URL(`jobs/${session.job}/metres`, document.baseURI)).catch(() => null);
     if (wanted !== asked) return; // it is about another one by now
     if (!answer?.ok) asked = "";
@@ -46,7 +48,7 @@ export function metreChoices(room, row) {
 
   function press() {
     for (const { settings, button } of buttons) {
-      button.setAttribute("aria-pressed", Object.entries(settings).every(([name, value]) => edit.settings[name] === value));
+      button.setAttribute("aria-pressed", Object.entries(settings).every(([name, value]) => alike(edit.settings[name], value)));
     }
   }
 

@@ -123,11 +123,11 @@ export function mountRenotate({ element, controls, bundles }) {
       () => edit.set({ [name]: Number(beatBeside(by).toFixed(3)) })));
     shows.push((settings) => {
       const at_s = settings[name];
-      write(said, at_s >= 0 ? `at ${at_s.toFixed(2)} s` : "found");
+      write(said, at_s >= 0 ? `${at_s.toFixed(1)} s` : "found");
       clear.hidden = at_s < 0;
       for (const button of moved) button.disabled = edit.saving; // the next press counts from where they will be
     });
-    return h("div", { class: "rs-row" }, here, ...moved, said, clear);
+    return h("div", {}, h("div", { class: "rs-row" }, here), h("div", { class: "rs-row" }, ...moved, said, clear));
   }
 
   // When the beat sounds that is so many beats after the begin of the measure that is played now.
