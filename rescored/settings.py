@@ -164,6 +164,8 @@ class MetreSettings(Section):
         of=("auto", "never"))
     slowest_bpm: float = choice(20.0, "No beat slower than this", lo=10, hi=300, unit="BPM")
     fastest_bpm: float = choice(300.0, "No beat faster than this", lo=30, hi=600, unit="BPM")
+    tempo_bpm: float = choice(
+        0.0, "About this many beats a minute, whatever a MIDI file says; 0 = find out", lo=0, hi=600, unit="BPM")
     tempo_factor: str = choice("1", "Take the beats that were found twice or half as fast", of=("1/2", "1", "2"))
     beat_one_s: float = choice(-1.0, "A time at which a measure begins; -1 = find it", lo=-1, hi=86400, unit="s")
     taps_s: str = choice("", "Beats that were tapped along: their times in seconds, separated by blanks")

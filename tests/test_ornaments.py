@@ -73,6 +73,17 @@ def test_a_grace_note_belongs_to_the_note_after_it():
     assert drawn(score) == ["quarter"] * 4 + ["eighth"] + ["quarter"] * 4  # a grace note is drawn as an eighth
 
 
+@pytest.mark.parametrize(("first", "gap_s"), [(64, 0.05), (72, 0.05), (72, 0.07)])
+def test_short_notes_that_are_not_struck_quite_at_once_are_a_chord(first, gap_s):
+    grid = grid_of("4/4", beats=9)
+    plain = play([(k, 1, p) for k, p in enumerate(TUNE)], grid)
+    at = float(grid.seconds_at(np.array([4.0]))[0])
+    pair = [Note("a", at - gap_s, at + 0.05, first, 64, part="melody"), Note("b", at, at + 0.13, 67, 64, part="melody")]
+    score = notate(replace(plain, notes=(*(n for n in plain.notes if n.id != "n4"), *pair)), grid)
+    assert [(n.pitch, n.onset_ql, n.grace) for n in score.notes if n.id in ("a", "b")] == [
+        (p, 4, False) for p in sorted((first, 67))]
+
+
 def test_a_rolled_chord_is_one_chord_with_a_wavy_line():
     grid = grid_of("4/4", beats=9)
     plain = play([(k, 1, p) for k, p in enumerate(TUNE)], grid)

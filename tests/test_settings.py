@@ -82,3 +82,13 @@ def test_a_value_is_taken_as_it_is_or_refused_with_a_remedy(leaf, value):
         assert type(taken) is type(item.default)
         if item.metadata["of"] is not None:
             assert taken in item.metadata["of"]
+
+
+def test_what_is_said_of_one_recording_does_not_hold_for_the_next():
+    tuning = pytest.importorskip("rescored.ui.tuning")
+    free = Settings().as_dict()
+    chosen = {**free, "metre.time_signature": "2/2", "metre.tempo_bpm": 73.0, "metre.beat_one_s": 4.5}
+    assert tuning.for_another(chosen, chosen) == free
+    assert tuning.for_another(chosen, free) == chosen  # said for the new one
+    waltzes = {**free, "metre.time_signature": "3/4", "quantise.finest": 16}
+    assert tuning.for_another(waltzes, waltzes) == waltzes

@@ -25,6 +25,7 @@ from .rhythm_net import METRES
 TOLD = 0.5  # share of what the network says of downbeats that counts where beats are given
 UNHEARD = np.log(1 / 3) + np.array([0.0, 0.0, -1.0])  # of a given beat on which nothing begins: seldom a downbeat
 LONGEST_S = 60.0  # of a beat, where beats are given
+ABOUT = 1.6  # how many times as long as others beats may be where a tempo is given
 FIRM = 100.0  # cost of an irregular measure where the user has said where one begins
 COUNTED = np.array([0.5, 1.0, 2.0, 3.0, 4.0])  # quarters of a beat, or of a measure in one
 UNLIKE = 0.05  # share by which a beat is no such number
@@ -75,6 +76,8 @@ def find_metre(performance: Performance, *, settings: MetreSettings, report: Rep
 
 def beat_range(settings: MetreSettings) -> tuple[float, float]:
     """Shortest and longest beat that may be, in seconds; leaves room for rubato."""
+    if settings.tempo_bpm:
+        return 60.0 / settings.tempo_bpm / ABOUT, 60.0 / settings.tempo_bpm * ABOUT
     longest = 60.0 / settings.slowest_bpm
     return min(60.0 / settings.fastest_bpm, longest / 1.15), longest
 

@@ -1,8 +1,9 @@
-"""Ways to count a performance that are nearly as likely as the one that was found.
+"""Ways to count a performance beside the one that was found.
 
 Much music may be written either way: in 6/8 or 12/8, in 2/4 or 4/4, in quarters or alla breve. No evidence decides
 what its composer wrote, but a musician does at a glance. So the search is asked for the best path in every metre, by
 itself and at half and at twice the tempo, on one and the same evidence, and the likeliest of these are offered.
+Metres that are only found where they are asked for are none of them.
 """
 
 from __future__ import annotations
@@ -22,23 +23,21 @@ from .rhythm_net import METRES
 MOST = 5  # choices
 ALIKE_OCTAVES = 0.3  # of tempo, within which two choices in one metre are the same
 LEVELS = (0.5, 2.0)  # of the beat that was found, beside what a metre finds by itself
-NARROW, ROOM = 1.55, 1.6  # how far beats may be from such a level, and from those of a choice, once it is taken
+NARROW = 1.55  # how many times as long or short as at such a level beats may be
+WORST = 6.0  # nats a second of the music by which a choice may be less likely than the best path
 
 
 def unasked(settings: MetreSettings) -> MetreSettings:
     """These settings but for what a choice sets."""
     free = MetreSettings()
     return replace(settings, time_signature=free.time_signature, tempo_factor=free.tempo_factor,
-                   slowest_bpm=free.slowest_bpm, fastest_bpm=free.fastest_bpm)
+                   tempo_bpm=free.tempo_bpm)
 
 
 def taken(settings: MetreSettings, choice: MetreChoice) -> MetreSettings:
     """Settings with which `find_metre` counts so."""
     free = unasked(settings)
-    if choice.found:
-        return free
-    return replace(free, time_signature=choice.time_signatures[0], slowest_bpm=round(choice.bpm / ROOM, 1),
-                   fastest_bpm=round(choice.bpm * ROOM, 1))
+    return free if choice.found else replace(free, time_signature=choice.time_signatures[0], tempo_bpm=choice.bpm)
 
 
 @stage(version=1)
@@ -47,14 +46,14 @@ def weigh_metres(
 ) -> tuple[MetreChoice, ...]:
     """Ways to count a performance: the one that is found first, then others, the likeliest first.
 
-    None where the beats of a MIDI file hold, or too little sounds. `settings` should be `unasked`: what a choice
-    sets is not asked here, but taps and beat one are.
+    None where the beats of a MIDI file hold, or too little sounds. `settings` are to be `unasked`: what a choice
+    sets is not heeded here, but all else that the user says is.
     """
     rhythm = hear_rhythm(performance, settings, report)
     if rhythm is None or file_metre(performance, rhythm.evidence, settings) is not None:
         return ()
-    evidence, (shortest, longest), weights = as_told(rhythm.evidence, settings), beat_range(settings), search_weights(
-        settings)
+    evidence, weights = as_told(rhythm.evidence, settings), search_weights(settings)
+    shortest, longest = beat_range(settings)
     found = search(evidence, METRES, shortest, longest, weights, lambda path: rhythm.revised(evidence, path))
     if len(found.times_s) < 2:
         return ()
@@ -62,14 +61,16 @@ def weigh_metres(
     step_s = _step_s(found)
     ranges = [(shortest, longest)] + [(max(step_s * x / NARROW, shortest), min(step_s * x * NARROW, longest))
                                       for x in LEVELS]
-    paths = []
+    best, paths = search(told, METRES, shortest, longest, weights), []
     for k, metre in enumerate(METRES):
         report(0.4 + 0.6 * k / len(METRES), f"counting in {metre}")
         paths += [search(told, (metre,), a, b, weights) for a, b in ranges if b > 1.15 * a]
+    least = best.score - WORST * float(told.times_s[-1] - told.times_s[0])
+    likely = sorted((p for p in paths if len(p.times_s) > 1 and p.score >= least), key=lambda p: -p.score)
     choices: list[MetreChoice] = []
-    for path in [found, *sorted((p for p in paths if len(p.times_s) > 1), key=lambda p: -p.score)]:
+    for path in [found, *likely]:
         signatures = tuple(dict.fromkeys(ALL_METRES[m] for m in path.metre.tolist()))
-        choice = MetreChoice(signatures, round(60.0 / _step_s(path), 1), found=path is found)
+        choice = MetreChoice(signatures, float(round(60.0 / _step_s(path))), found=path is found)
         if len(choices) < MOST and not any(_alike(choice, other) for other in choices):
             choices.append(choice)
     return tuple(choices)

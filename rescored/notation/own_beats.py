@@ -132,10 +132,11 @@ def holds(grid: BeatGrid, evidence: Evidence, found: Path) -> bool:
 
 
 def _in_force(performance: Performance, settings: MetreSettings) -> StatedMetre | None:
-    """What the file states, unless the user overrules all of it: by tapped beats, or by a range of tempi that its
-    quarters are beyond. What no one could play is not in force either."""
+    """What the file states, unless the user overrules all of it: by tapped beats, a tempo, or a range of tempi that
+    its quarters are beyond. What no one could play is not in force either."""
     stated, onsets_s = performance.stated, performance.onsets_s
-    if stated is None or settings.file_beats == "never" or settings.taps_s or len(onsets_s) < 2:
+    told = settings.file_beats == "never" or settings.taps_s or settings.tempo_bpm
+    if stated is None or told or len(onsets_s) < 2:
         return None
     first, last = stated.ql_at(onsets_s[[0, -1]])
     times_s, places = stated.knots

@@ -37,7 +37,7 @@ from .jobs import BaseJobs
 from .shelf import LAYOUTS, SONG
 from .work import played
 
-CHOOSES = ("metre.time_signature", "metre.tempo_factor", "metre.slowest_bpm", "metre.fastest_bpm")  # a metre
+CHOOSES = ("metre.time_signature", "metre.tempo_factor", "metre.tempo_bpm")  # a way to count
 OF_NOTATION = ("metre", "quantise", "hands", "voices", "spelling", "score")  # sections that may be changed here
 OPEN = 6  # transcriptions that stay in memory
 AT_ONCE = 2  # are written at the same time
@@ -109,6 +109,7 @@ class Renotator:
         self._pieces: OrderedDict[str, _Piece] = OrderedDict()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._weighing = threading.Lock()
 
     # ------------------------------------------------------------ what is asked of it
 
@@ -149,7 +150,7 @@ class Renotator:
         with self._open(job) as piece:
             now, weighed = piece.now, piece.weighed
         settings = saved_settings(now)
-        with self._slots:  # an edit need not wait for this
+        with self._weighing:  # no edit waits for this
             choices = metre_choices(now.heard or now.performance, settings, Runner(weighed))
         return [{**asdict(choice), "settings": {name: chosen.as_dict()[name] for name in CHOOSES}}
                 for choice, chosen in choices]

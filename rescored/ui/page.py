@@ -22,7 +22,7 @@ from .before import expect, look_at, passage_of, quick_title
 from .controls import controls
 from .panel import panel
 from .source import chosen, nothing_chosen, source_panel
-from .tuning import FIRST_PRESET, preset_choice, preset_of, settings_of, tuning_panel, values_of
+from .tuning import FIRST_PRESET, for_another, preset_choice, preset_of, settings_of, tuning_panel, values_of
 
 LANDING = "ode"
 CACHE_S = (3600, 24 * 3600)  # look for uploads every hour, and drop those of yesterday
@@ -76,6 +76,11 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
             settings = in_force(jobs.bucket, order) if order else Settings.preset(FIRST_PRESET).as_dict()
             return [*show(request, job), preset_of(settings), *values_of(settings)]
 
+        def shown_with(browser: dict[str, str]) -> dict[str, Any]:
+            """The settings that what is shown was written with."""
+            order = jobs.history.order(browser["job"])
+            return in_force(jobs.bucket, order) if order else {}
+
         def job_of(request: gr.Request, event: gr.EventData) -> str:
             """The job that an event is about, if who asks may see it."""
             return jobs.seen_by(owner_of(request), str(event._data["job"])).job
@@ -101,6 +106,8 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
                 choice = chosen(file, microphone, link)
                 if choice:
                     source, title = choice
+                    wanted = for_another(wanted, shown_with(browser))
+                    controls_stay = [gr.skip(), *values_of(wanted)]
                     if isinstance(source, Path) and source.suffix.lower() == ".json":
                         saved = load(source)
                         wanted, title = saved_settings(saved).as_dict(), saved.source.title
@@ -123,7 +130,7 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
                 if not choice:
                     raise nothing_chosen()
                 passage = {"audio.start_s": event._data["start_s"], "audio.end_s": event._data["end_s"]}
-                wanted = Settings().changed({**settings_of(values), **passage})
+                wanted = Settings().changed({**for_another(settings_of(values), shown_with(browser)), **passage})
                 title = quick_title(choice[1], wanted.audio.start_s, wanted.audio.end_s)
                 job = jobs.submit(choice[0], wanted.as_dict(), title=title, owner=owner_of(request),
                                   address=address_of(request))

@@ -27,6 +27,7 @@ SECTION_LABELS = {
     "pulse": "Listening for the beat", "metre": "Metre and tempo", "quantise": "Note values", "hands": "Hands",
     "voices": "Voices", "spelling": "Key", "score": "Score, parts and chord symbols",
 }
+OF_ONE_RECORDING = ("metre.tempo_bpm", "metre.beat_one_s", "metre.taps_s")
 _LONGEST_SLIDER = 1000  # wider ranges are typed
 
 
@@ -85,6 +86,16 @@ def settings_of(values: tuple[Any, ...]) -> dict[str, Value]:
     """What the controls say, checked; raises SettingsError."""
     names = Settings().as_dict()
     return Settings().changed(dict(zip(names, values, strict=True))).as_dict()
+
+
+def for_another(settings: Mapping[str, Value], shown: Mapping[str, Any]) -> dict[str, Value]:
+    """Settings for another recording than the one that is shown, which was written with `shown`: what was said there
+    of its beats does not hold for the new one."""
+    free = Settings().as_dict()
+    told = {name for name in OF_ONE_RECORDING if settings[name] == shown.get(name) != free[name]}
+    if "metre.tempo_bpm" in told:  # a way to count was chosen, metre and tempo
+        told.add("metre.time_signature")
+    return {**settings, **{name: free[name] for name in told}}
 
 
 def preset_of(settings: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import { player } from "./player.js";
 
 // What most people look for comes first, in this order; all else is under "More".
 const FIRST = [
-  ["Metre and tempo", ["metre.file_beats", "metre.time_signature", "metre.tempo_factor", "metre.beat_one_s", "metre.taps_s"]],
+  ["Metre and tempo", ["metre.file_beats", "metre.time_signature", "metre.tempo_bpm", "metre.tempo_factor", "metre.beat_one_s", "metre.taps_s"]],
   ["Note values", ["quantise.finest", "quantise.triplets", "quantise.swing"]],
   ["Key and hands", ["spelling.key", "hands.file_tracks", "hands.split", "hands.fixed_pitch", "hands.split_curve"]],
   ["Score", ["score.transpose", "score.pitch", "score.instruments", "score.title", "score.composer"]],
@@ -19,7 +19,7 @@ const NEAR_S = 0.12; // a beat is meant to be where a note begins
 const IDLE_S = 2.5; // taps that come later begin anew
 const READABILITY = { "as-played": "As played", clean: "Clean", easy: "Easy" };
 const TEMPO = [["1/2", "÷2"], ["1", "as found"], ["2", "×2"]];
-const LABELS = { "metre.file_beats": "File's beats", "metre.time_signature": "Metre", "metre.tempo_factor": "Tempo", "metre.beat_one_s": "Beat one", "metre.taps_s": "Tapped",
+const LABELS = { "metre.file_beats": "File's beats", "metre.time_signature": "Metre", "metre.tempo_bpm": "Beats a minute", "metre.tempo_factor": "Tempo", "metre.beat_one_s": "Beat one", "metre.taps_s": "Tapped",
   "quantise.finest": "Shortest note", "hands.file_tracks": "File's hands", "hands.split": "Hands", "hands.fixed_pitch": "Split at", "hands.split_curve": "Split", "score.pitch": "Parts" };
 
 export function mountRenotate({ element, controls, bundles }) {
@@ -51,7 +51,7 @@ export function mountRenotate({ element, controls, bundles }) {
   }
 
   function counted() {
-    const row = field("Counted in", metreChoices(element, () => row), "Other metres and tempi that are nearly as likely");
+    const row = field("Counted in", metreChoices(element, () => row), "Other metres and tempi that it may be written in");
     return row;
   }
 

@@ -24,7 +24,7 @@ export function mount({ element }) {
       "see every note over time, and read it as a score that you can print or open in your notation program."));
   element.append(welcome, line);
 
-  const otherwise = h("button", { type: "button", class: "rs-otherwise", title: "Other ways to count it",
+  const otherwise = h("button", { type: "button", class: "rs-otherwise", title: "Other ways to count it", "aria-label": "Other ways to count it",
     onclick: () => emit("room", "notation") }, "or …");
   const fact = (name, ...value) => value[0] && facts.append(h("div", {}, h("dt", {}, name), h("dd", {}, ...value)));
 

@@ -64,6 +64,7 @@ export function mount({ element, props, trigger }) {
   on("room", (id) => {
     open(id);
     box.scrollIntoView({ block: "nearest" });
+    rooms.find((room) => room.id === id).body.querySelector("button").focus({ preventScroll: true });
   });
   for (const name of ["edit", "snapshot", "notes", "open"]) on(name, show);
   show();
