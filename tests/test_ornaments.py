@@ -73,12 +73,14 @@ def test_a_grace_note_belongs_to_the_note_after_it():
     assert drawn(score) == ["quarter"] * 4 + ["eighth"] + ["quarter"] * 4  # a grace note is drawn as an eighth
 
 
-@pytest.mark.parametrize(("first", "gap_s"), [(64, 0.05), (72, 0.05), (72, 0.07)])
-def test_short_notes_that_are_not_struck_quite_at_once_are_a_chord(first, gap_s):
+@pytest.mark.parametrize(("first", "gap_s", "overlap_s"), [
+    (64, 0.05, 0.05), (72, 0.05, 0.05), (72, 0.07, 0.05), (64, 0.05, 0.02)])
+def test_short_notes_that_are_not_struck_quite_at_once_are_a_chord(first, gap_s, overlap_s):
     grid = grid_of("4/4", beats=9)
     plain = play([(k, 1, p) for k, p in enumerate(TUNE)], grid)
     at = float(grid.seconds_at(np.array([4.0]))[0])
-    pair = [Note("a", at - gap_s, at + 0.05, first, 64, part="melody"), Note("b", at, at + 0.13, 67, 64, part="melody")]
+    pair = [Note("a", at - gap_s, at + overlap_s, first, 64, part="melody"),
+            Note("b", at, at + 0.1, 67, 64, part="melody")]
     score = notate(replace(plain, notes=(*(n for n in plain.notes if n.id != "n4"), *pair)), grid)
     assert [(n.pitch, n.onset_ql, n.grace) for n in score.notes if n.id in ("a", "b")] == [
         (p, 4, False) for p in sorted((first, 67))]
