@@ -19,7 +19,7 @@ const NEAR_S = 0.12; // a beat is meant to be where a note begins
 const IDLE_S = 2.5; // taps that come later begin anew
 const READABILITY = { "as-played": "As played", clean: "Clean", easy: "Easy" };
 const TEMPO = [["1/2", "÷2"], ["1", "as found"], ["2", "×2"]];
-const LABELS = { "metre.file_beats": "File's beats", "metre.time_signature": "Metre", "metre.tempo_bpm": "Beats a minute", "metre.tempo_factor": "Tempo", "metre.beat_one_s": "Beat one", "metre.taps_s": "Tapped",
+const LABELS = { "metre.file_beats": "File's beats", "metre.time_signature": "Metre", "metre.tempo_bpm": "BPM, 0 = found", "metre.tempo_factor": "Tempo", "metre.beat_one_s": "Beat one", "metre.taps_s": "Tapped",
   "quantise.finest": "Shortest note", "hands.file_tracks": "File's hands", "hands.split": "Hands", "hands.fixed_pitch": "Split at", "hands.split_curve": "Split", "score.pitch": "Parts" };
 
 export function mountRenotate({ element, controls, bundles }) {
