@@ -9,14 +9,15 @@ downbeats (70 ms) and the number of measures against the published one, as found
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from mir_eval.beat import f_measure
 from oracle import asap
 
-from rescored.music import BeatGrid
+from rescored.evaluate.notes import beat_figures
+from rescored.evaluate.pieces import of_performance
+from rescored.evaluate.reading import longest
+from rescored.music import BeatGrid, Performance
 from rescored.notation.metre import find_metre
 from rescored.notation.metre_choices import taken, weigh_metres
 from rescored.settings import MetreSettings
@@ -26,17 +27,14 @@ FREE = MetreSettings()
 
 def metre_of(grid: BeatGrid) -> str:
     """The time signature that is in force for longest."""
-    ends = [*(float(s.ql) for s in grid.time_signatures[1:]), float(grid.ql[-1])]
-    length: Counter[str] = Counter()
-    for s, end in zip(grid.time_signatures, ends, strict=True):
-        length[f"{s.numerator}/{s.denominator}"] += end - float(s.ql)  # type: ignore[assignment]
-    return length.most_common(1)[0][0]
+    changes = [(float(s.ql), f"{s.numerator}/{s.denominator}") for s in grid.time_signatures]
+    return longest(changes, float(grid.ql[-1])) or ""
 
 
-def figures(grid: BeatGrid, true: BeatGrid) -> tuple[float, float, float]:
+def figures(performance: Performance, grid: BeatGrid, true: BeatGrid) -> tuple[float, float, float]:
     """F of beats, F of downbeats, and the share of measures that there are too many or too few."""
-    down, true_down = grid.times_s[grid.beat == 1], true.times_s[true.beat == 1]
-    return f_measure(true.times_s, grid.times_s), f_measure(true_down, down), len(down) / len(true_down) - 1
+    found, reference = (of_performance(performance, g).beats for g in (grid, true))
+    return *beat_figures(found, reference).values(), len(found.downbeats_s) / len(reference.downbeats_s) - 1
 
 
 def main() -> None:
@@ -47,9 +45,9 @@ def main() -> None:
     print("| piece | published | offered: F of beats and downbeats |\n|---|---|---|")
     for name, performance, true, _ in asap(args.data):
         choices, wanted = weigh_metres(performance, settings=FREE), metre_of(true)
-        got = [figures(find_metre(performance, settings=taken(FREE, c)), true) for c in choices]
-        main_metre = [metre_of(find_metre(performance, settings=FREE)), *(c.time_signatures[0] for c in choices[1:])]
-        places.append(main_metre.index(wanted) if wanted in main_metre else len(choices))
+        grids = [find_metre(performance, settings=taken(FREE, c)) for c in choices]
+        got, metres = [figures(performance, g, true) for g in grids], [metre_of(g) for g in grids]
+        places.append(metres.index(wanted) if wanted in metres else len(choices))
         best = max(got, key=lambda row: row[0] + row[1])
         rows.append((got[0], got[places[-1]] if places[-1] < len(got) else got[0], best))
         offered = "; ".join(f"{', '.join(c.time_signatures)} {c.bpm:.0f}: {row[0]:.2f} {row[1]:.2f}"

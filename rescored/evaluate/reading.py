@@ -88,12 +88,12 @@ class Written:
     @property
     def time_signature(self) -> tuple[int, int] | None:
         """The one in force for the longest."""
-        return _longest([(at, (n, d)) for at, n, d in self.measures.metres], self.end_ql)
+        return longest([(at, (n, d)) for at, n, d in self.measures.metres], self.end_ql)
 
     @property
     def key(self) -> int | None:
         """The signature (sharps positive) in force for the longest."""
-        return _longest(list(self.keys), self.end_ql)
+        return longest(list(self.keys), self.end_ql)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ def _read_one(path: Path) -> Piece:
         raise InputError(f"{path.name} could not be read: {error}", remedy) from error
 
 
-def _longest(changes: list[tuple[float, T]], end_ql: float) -> T | None:
+def longest(changes: list[tuple[float, T]], end_ql: float) -> T | None:
+    """What is in force for the longest, of what changes at these places."""
     length: dict[T, float] = {}
     ends = [*(at for at, _ in changes[1:]), end_ql]
     for (at, value), until in zip(changes, ends, strict=False):  # without changes there is no end

@@ -91,6 +91,7 @@ def search(
     position = np.ascontiguousarray(evidence.position, dtype=np.float64)
     tempo = np.ascontiguousarray(read_as(evidence.tempo, metres))
     likeliest = tempo.max(axis=(1, 2))
+    unlikely = evidence.tempo.max(axis=(1, 2)) - likeliest
     tempo -= likeliest[:, None, None]  # costs nothing, or beats would end where none of these metres is likely
     times = evidence.times_s
     source, count = _steps(times, position, tempo, shortest_s, longest_s, par)
@@ -100,8 +101,7 @@ def search(
         state, step, score = _viterbi(times, position, tempo, states, source, count, division, par)
         path = _unfold(times, states, state, step, source, count, score)
         beat = path.onset[path.onset >= 0]
-        unlikely = (evidence.tempo.max(axis=(1, 2)) - likeliest)[beat[1:]]
-        score = path.score - w.tempo * float(np.diff(times[beat]) @ unlikely)
+        score = path.score - w.tempo * float(np.diff(times[beat]) @ unlikely[beat[1:]])
         return replace(path, metre=chosen[path.metre], score=score)
 
     path = best(position)

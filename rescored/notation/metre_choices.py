@@ -20,6 +20,7 @@ from .metre import beat_range, file_metre, search_weights
 from .rhythm import as_told, hear_rhythm
 from .rhythm_net import METRES
 
+CHOSEN = ("time_signature", "tempo_factor", "tempo_bpm")  # settings that a choice sets
 MOST = 5  # choices
 ALIKE_OCTAVES = 0.3  # of tempo, within which two choices in one metre are the same
 LEVELS = (0.5, 2.0)  # of the beat that was found, beside what a metre finds by itself
@@ -30,8 +31,7 @@ WORST = 6.0  # nats a second of the music by which a choice may be less likely t
 def unasked(settings: MetreSettings) -> MetreSettings:
     """These settings but for what a choice sets."""
     free = MetreSettings()
-    return replace(settings, time_signature=free.time_signature, tempo_factor=free.tempo_factor,
-                   tempo_bpm=free.tempo_bpm)
+    return replace(settings, **{name: getattr(free, name) for name in CHOSEN})
 
 
 def taken(settings: MetreSettings, choice: MetreChoice) -> MetreSettings:

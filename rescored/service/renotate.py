@@ -22,6 +22,7 @@ from typing import Any
 from ..codec import fingerprint
 from ..errors import InputError, SettingsError
 from ..music import Edit, Transcription
+from ..notation.metre_choices import CHOSEN
 from ..output.contract import from_json, to_json
 from ..output.engraving import Engraving
 from ..output.files import save
@@ -37,7 +38,6 @@ from .jobs import BaseJobs
 from .shelf import LAYOUTS, SONG
 from .work import played
 
-CHOOSES = ("metre.time_signature", "metre.tempo_factor", "metre.tempo_bpm")  # a way to count
 OF_NOTATION = ("metre", "quantise", "hands", "voices", "spelling", "score")  # sections that may be changed here
 OPEN = 6  # transcriptions that stay in memory
 AT_ONCE = 2  # are written at the same time
@@ -152,7 +152,7 @@ class Renotator:
         settings = saved_settings(now)
         with self._weighing:  # no edit waits for this
             choices = metre_choices(now.heard or now.performance, settings, Runner(weighed))
-        return [{**asdict(choice), "settings": {name: chosen.as_dict()[name] for name in CHOOSES}}
+        return [{**asdict(choice), "settings": {f"metre.{name}": getattr(chosen.metre, name) for name in CHOSEN}}
                 for choice, chosen in choices]
 
     def make(self, job: str, path: str) -> Path:

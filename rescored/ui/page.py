@@ -72,13 +72,12 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
 
         def open_job(request: gr.Request, job: str) -> list[Any]:
             """... and bring back the settings it was made with; its values are those of `opened`."""
-            order = jobs.history.order(job)
-            settings = in_force(jobs.bucket, order) if order else Settings.preset(FIRST_PRESET).as_dict()
+            settings = written_with(job) or Settings.preset(FIRST_PRESET).as_dict()
             return [*show(request, job), preset_of(settings), *values_of(settings)]
 
-        def shown_with(browser: dict[str, str]) -> dict[str, Any]:
-            """The settings that what is shown was written with."""
-            order = jobs.history.order(browser["job"])
+        def written_with(job: str) -> dict[str, Any]:
+            """The settings that a job's score was written with; none if there is no such job."""
+            order = jobs.history.order(job)
             return in_force(jobs.bucket, order) if order else {}
 
         def job_of(request: gr.Request, event: gr.EventData) -> str:
@@ -100,18 +99,19 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
             browser: dict[str, str], request: gr.Request, look: dict[str, Any], file: str, microphone: str, link: str,
             *values: Any,
         ) -> list[Any]:
-            controls_stay: list[Any] = [gr.skip() for _ in (preset, *tuning.all)]
+            changed: list[Any] = [gr.skip() for _ in (preset, *tuning.all)]
             with spoken():
                 wanted = settings_of(values)
                 choice = chosen(file, microphone, link)
                 if choice:
                     source, title = choice
-                    wanted = for_another(wanted, shown_with(browser))
-                    controls_stay = [gr.skip(), *values_of(wanted)]
                     if isinstance(source, Path) and source.suffix.lower() == ".json":
                         saved = load(source)
                         wanted, title = saved_settings(saved).as_dict(), saved.source.title
-                        controls_stay = [preset_of(wanted), *values_of(wanted)]
+                        changed = [preset_of(wanted), *values_of(wanted)]
+                    else:
+                        wanted = for_another(wanted, written_with(browser["job"]))
+                        changed = [gr.skip(), *values_of(wanted)]
                     job = jobs.submit(source, {**wanted, **passage_of(look)}, title=title, owner=owner_of(request),
                                       address=address_of(request))
                 elif browser["job"]:
@@ -119,7 +119,7 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
                     job = jobs.again(heard.job, wanted, owner=owner_of(request), address=address_of(request))
                 else:
                     raise nothing_chosen()
-            return [*show(request, job, new=True), *controls_stay]
+            return [*show(request, job, new=True), *changed]
 
         def on_quick_look(
             browser: dict[str, str], request: gr.Request, event: gr.EventData, file: str, microphone: str, link: str,
@@ -130,7 +130,8 @@ def build(jobs: BaseJobs, owners: Owners, *, slots: int) -> gr.Blocks:
                 if not choice:
                     raise nothing_chosen()
                 passage = {"audio.start_s": event._data["start_s"], "audio.end_s": event._data["end_s"]}
-                wanted = Settings().changed({**for_another(settings_of(values), shown_with(browser)), **passage})
+                told = for_another(settings_of(values), written_with(browser["job"]))
+                wanted = Settings().changed({**told, **passage})
                 title = quick_title(choice[1], wanted.audio.start_s, wanted.audio.end_s)
                 job = jobs.submit(choice[0], wanted.as_dict(), title=title, owner=owner_of(request),
                                   address=address_of(request))

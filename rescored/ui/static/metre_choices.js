@@ -6,6 +6,7 @@ import { edit } from "./edits.js";
 import { on, session } from "./session.js";
 
 const BEARING = ["metre.file_beats", "metre.beat_one_s", "metre.taps_s", "metre.sound_weight", "metre.slowest_bpm", "metre.fastest_bpm"];
+const ASKING = "listening …";
 const HALF = "\uECA3", QUARTER = "\uECA5", DOT = "\uECB7"; // in the music font (SMuFL)
 
 // What lasts a beat in a time signature.
@@ -19,7 +20,7 @@ const alike = (one, other) => one === other || (typeof other === "number" && Mat
 
 // `room`: where it is seen; `row()`: what is hidden while there is no choice.
 export function metreChoices(room, row) {
-  const said = h("span", { class: "rs-said", role: "status" }, "listening …");
+  const said = h("span", { class: "rs-said", role: "status" }, ASKING);
   const box = h("div", { class: "rs-metres" }, said);
   let seen = false, asked = "", buttons = [];
 
@@ -28,7 +29,7 @@ export function metreChoices(room, row) {
     const wanted = JSON.stringify([session.job, ...BEARING.map((name) => edit.settings[name])]);
     if (wanted === asked) return;
     asked = wanted;
-    write(said, buttons.length ? "" : "listening …"); // those of before stay until there are others
+    write(said, buttons.length ? "" : ASKING); // those of before stay until there are others
     const choices = await fetch(new URL(`jobs/${session.job}/metres`, document.baseURI))
       .then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
     if (wanted !== asked) return; // it is about another one by now
@@ -67,7 +68,7 @@ export function metreChoices(room, row) {
     asked = "";
     row().hidden = false;
     tell([]);
-    write(said, "listening …");
+    write(said, ASKING);
   });
   return box;
 }
